@@ -1,0 +1,156 @@
+"""BERT: embeddings, encoder, pooler.  Devlin et al. 2019 (arXiv:1810.04805).
+
+Parameters have the names of Hugging Face's `BertModel`.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from minibert import functional as F
+from minibert.backend import Array
+from minibert.errors import InputError
+from minibert.interop.hugging_face import load_weights, save_weights
+from minibert.models.config import BertConfig
+from minibert.models.inputs import attention_mask as as_mask
+from minibert.models.inputs import integers
+from minibert.nn import (
+    Dropout,
+    Embedding,
+    EncoderLayer,
+    Initializer,
+    LayerNorm,
+    Linear,
+    Module,
+    ModuleList,
+    seed_dropout,
+    sinusoidal_positions,
+)
+from minibert.tensor import Tensor
+
+
+@dataclass
+class BertOutput:
+    """What a BERT computes.
+
+    last_hidden_state (B, T, H); pooler_output (B, H), from the first token, [CLS];
+    hidden_states: on request, the embeddings and each layer's output, (B, T, H) each;
+    attentions: on request, who looks at whom in each layer, arrays (B, A, T, T) whose rows sum to 1.
+    """
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor
+    hidden_states: list[Tensor] | None = None
+    attentions: list[Array] | None = None
+
+
+class BertEmbeddings(Module):
+    """LayerNorm(word + position + segment), then dropout: ids (B, T) -> (B, T, H).  Devlin et al., figure 2."""
+
+    def __init__(self, config: BertConfig, init: Initializer) -> None:
+        H = config.hidden_size
+        self.word_embeddings = Embedding(config.vocab_size, H, init)
+        self.position_embeddings = (Embedding(config.max_position_embeddings, H, init)
+                                    if config.position_embedding_type == "absolute" else None)
+        self.token_type_embeddings = Embedding(config.type_vocab_size, H, init)
+        self.LayerNorm = LayerNorm(H, init, config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+        self._sinusoids = sinusoidal_positions(config.max_position_embeddings, H, init.dtype)
+
+    def forward(self, input_ids: Array, token_type_ids: Array) -> Tensor:
+        """Both (B, T)."""
+        T = input_ids.shape[1]
+        table = self.position_embeddings
+        positions = table(np.arange(T)) if table else Tensor(self._sinusoids[:T])                 # (T, H)
+        x = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids) + positions
+        return self.dropout(self.LayerNorm(x))
+
+
+class BertEncoder(Module):
+    """The layers, one after the other, and with pre-norm a last normalisation: (B, T, H) -> (B, T, H)."""
+
+    def __init__(self, config: BertConfig, init: Initializer) -> None:
+        c, pre_norm = config, config.norm_position == "pre"
+        self.layer = ModuleList(
+            EncoderLayer(c.hidden_size, c.num_attention_heads, c.intermediate_size, c.hidden_act,
+                         c.attention_probs_dropout_prob, c.hidden_dropout_prob, pre_norm, c.layer_norm_eps, init)
+            for _ in range(c.num_hidden_layers))
+        self.LayerNorm = LayerNorm(c.hidden_size, init, c.layer_norm_eps) if pre_norm else None
+
+    def forward(self, x: Tensor, mask: Array | None, states: list[Tensor] | None,
+                probs: list[Array] | None) -> Tensor:
+        """Each layer's input is appended to `states`, and its attention to `probs`, where they are given."""
+        for layer in self.layer:
+            if states is not None:
+                states.append(x)
+            x = layer(x, mask, probs)
+        x = self.LayerNorm(x) if self.LayerNorm else x
+        if states is not None:
+            states.append(x)
+        return x
+
+
+class BertPooler(Module):
+    """tanh(dense(first token)): (B, T, H) -> (B, H)."""
+
+    def __init__(self, hidden: int, init: Initializer) -> None:
+        self.dense = Linear(hidden, hidden, init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reads [CLS], the token at position 0."""
+        return F.tanh(self.dense(x[:, 0]))
+
+
+class BertModel(Module):
+    """Embeddings, encoder and pooler.
+
+    seed: of the initial weights and of dropout.  dtype: float32 to train, float64 to check.
+    """
+
+    def __init__(self, config: BertConfig, seed: int = 0, dtype: Any = np.float32,
+                 init: Initializer | None = None) -> None:
+        init = init or Initializer(seed, config.initializer_range, dtype)
+        self.config = config
+        self.embeddings = BertEmbeddings(config, init)
+        self.encoder = BertEncoder(config, init)
+        self.pooler = BertPooler(config.hidden_size, init)
+        seed_dropout(self, seed)
+        self.name_parameters()
+
+    def forward(self, input_ids: Any, token_type_ids: Any = None, attention_mask: Any = None, *,
+                output_hidden_states: bool = False, output_attentions: bool = False) -> BertOutput:
+        """input_ids, token_type_ids (segment, default 0), attention_mask (1 = token, 0 = padding): all (B, T).
+
+        Raises InputError for anything out of range or shape.
+        """
+        c = self.config
+        input_ids = integers(input_ids, "input_ids", None, 0, c.vocab_size)
+        B, T = input_ids.shape
+        if c.max_position_embeddings < T:
+            raise InputError(f"input_ids has {T} positions, and this model has {c.max_position_embeddings}: "
+                             f"shorten the text, or raise max_position_embeddings before training")
+        token_type_ids = (np.zeros_like(input_ids) if token_type_ids is None else
+                          integers(token_type_ids, "token_type_ids", (B, T), 0, c.type_vocab_size))
+        mask = None if attention_mask is None else as_mask(attention_mask, (B, T))
+        if attention_mask is None and (input_ids[:, -1] == c.pad_token_id).any():
+            warnings.warn("input_ids ends in padding, but no attention_mask was given: the model will read the "
+                          "padding as text", stacklevel=4)
+        states: list[Tensor] | None = [] if output_hidden_states else None
+        probs: list[Array] | None = [] if output_attentions else None
+        x = self.encoder(self.embeddings(input_ids, token_type_ids), mask, states, probs)
+        return BertOutput(x, self.pooler(x), states, probs)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, dtype: Any = np.float32) -> Self:
+        """Read a model folder that minibert or Hugging Face's transformers saved; ready for use, dropout off."""
+        model = cls(BertConfig.from_pretrained(folder), dtype=dtype)
+        load_weights(model, folder)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`, which transformers loads."""
+        self.config.save_pretrained(folder)
+        save_weights(self, folder)

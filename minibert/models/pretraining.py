@@ -1,0 +1,128 @@
+"""BERT with the two heads it is pretrained with: masked language model and next sentence."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from minibert import functional as F
+from minibert.interop.hugging_face import load_weights, save_weights
+from minibert.models.bert import BertModel, BertOutput
+from minibert.models.config import BertConfig
+from minibert.models.inputs import integers
+from minibert.nn import Initializer, LayerNorm, Linear, Module, Parameter
+from minibert.nn.encoder import ACTIVATIONS
+from minibert.ops.loss import IGNORE_INDEX
+from minibert.tensor import Tensor
+
+
+class PredictionTransform(Module):
+    """LayerNorm(activation(dense(x))): (M, H) -> (M, H)."""
+
+    def __init__(self, config: BertConfig, init: Initializer) -> None:
+        self.dense = Linear(config.hidden_size, config.hidden_size, init)
+        self.LayerNorm = LayerNorm(config.hidden_size, init, config.layer_norm_eps)
+        self.activation = config.hidden_act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(M, H) -> (M, H)."""
+        return self.LayerNorm(ACTIVATIONS[self.activation](self.dense(x)))
+
+
+class MaskedLMHead(Module):
+    """A score for every word of the vocabulary: (..., H) -> (..., V).
+
+    The last map is the table of word embeddings itself, unless the configuration unties the two.
+    """
+
+    def __init__(self, config: BertConfig, word_embeddings: Parameter, init: Initializer) -> None:
+        self.bias = Parameter(init.zeros(config.vocab_size), decay=False)
+        self.transform = PredictionTransform(config, init)
+        self.decoder = Linear(config.hidden_size, config.vocab_size, init, bias=False)
+        if config.tie_word_embeddings:
+            self.decoder.weight = word_embeddings
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., H) -> (..., V)."""
+        return F.linear(self.transform(x), self.decoder.weight, self.bias)
+
+
+class PreTrainingHeads(Module):
+    """Masked-LM scores from every position, next-sentence scores from the pooled [CLS]."""
+
+    def __init__(self, config: BertConfig, word_embeddings: Parameter, init: Initializer) -> None:
+        self.predictions = MaskedLMHead(config, word_embeddings, init)
+        self.seq_relationship = Linear(config.hidden_size, 2, init)
+
+
+@dataclass
+class PreTrainingOutput(BertOutput):
+    """What `BertForPreTraining` computes.
+
+    seq_relationship_logits (B, 2): class 0 = B follows A, class 1 = B is a sentence of another document.
+    loss () = masked_lm_loss () + next_sentence_loss (), each None where its labels were not given.
+    masked_lm_logits (M, V): the scores at the M labelled positions, row by row; None without labels.
+    """
+
+    seq_relationship_logits: Tensor | None = None
+    loss: Tensor | None = None
+    masked_lm_loss: Tensor | None = None
+    next_sentence_loss: Tensor | None = None
+    masked_lm_logits: Tensor | None = None
+    _predictions: MaskedLMHead | None = None
+
+    @property
+    def prediction_logits(self) -> Tensor:
+        """(B, T, V): the scores at every position, computed when asked for, because training needs so few."""
+        assert self._predictions is not None
+        return self._predictions(self.last_hidden_state)
+
+
+class BertForPreTraining(Module):
+    """BERT with both heads.  `seed` and `dtype` as for BertModel."""
+
+    def __init__(self, config: BertConfig, seed: int = 0, dtype: Any = np.float32) -> None:
+        init = Initializer(seed, config.initializer_range, dtype)
+        self.config = config
+        self.bert = BertModel(config, seed, dtype, init)
+        self.cls = PreTrainingHeads(config, self.bert.embeddings.word_embeddings.weight, init)
+        self.name_parameters()
+
+    def forward(self, input_ids: Any, token_type_ids: Any = None, attention_mask: Any = None, *, labels: Any = None,
+                next_sentence_label: Any = None, masked_count: int | None = None, pair_count: int | None = None,
+                output_hidden_states: bool = False, output_attentions: bool = False) -> PreTrainingOutput:
+        """labels (B, T): the word behind each masked position, IGNORE_INDEX elsewhere; next_sentence_label (B,).
+
+        masked_count, pair_count: when the batch is processed in parts, how many labels of each kind the whole
+        batch has; the losses of the parts then add up to the loss of the batch, whatever way it was cut.
+        Raises InputError for anything out of range or shape.
+        """
+        encoded = self.bert(input_ids, token_type_ids, attention_mask, output_hidden_states=output_hidden_states,
+                            output_attentions=output_attentions)
+        output = PreTrainingOutput(**vars(encoded), _predictions=self.cls.predictions)
+        output.seq_relationship_logits = self.cls.seq_relationship(encoded.pooler_output)
+        B, T, H = encoded.last_hidden_state.shape
+        if labels is not None:
+            labels = integers(labels, "labels", (B, T), 0, self.config.vocab_size, ignore=True).reshape(-1)
+            rows = np.flatnonzero(labels != IGNORE_INDEX)
+            output.masked_lm_logits = self.cls.predictions(encoded.last_hidden_state.reshape(-1, H)[rows])
+            output.masked_lm_loss = F.cross_entropy(output.masked_lm_logits, labels[rows], masked_count)
+        if next_sentence_label is not None:
+            classes = integers(next_sentence_label, "next_sentence_label", (B,), 0, 2, ignore=True)
+            output.next_sentence_loss = F.cross_entropy(output.seq_relationship_logits, classes, pair_count)
+        losses = [loss for loss in (output.masked_lm_loss, output.next_sentence_loss) if loss is not None]
+        output.loss = sum(losses[1:], losses[0]) if losses else None
+        return output
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, dtype: Any = np.float32) -> Self:
+        """Read a model folder that minibert or Hugging Face's transformers saved; ready for use, dropout off."""
+        model = cls(BertConfig.from_pretrained(folder), dtype=dtype)
+        load_weights(model, folder)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`, which transformers loads as BertForPreTraining."""
+        self.config.save_pretrained(folder)
+        save_weights(self, folder)

@@ -1,0 +1,102 @@
+"""Scaled dot-product attention, with a mask and with dropout on the probabilities."""
+
+import math
+
+import numpy as np
+
+from minibert.backend import Array, array_module
+from minibert.errors import InputError
+from minibert.ops.dropout import DropoutKey, keep_mask, survivor_scale
+from minibert.ops.registry import Op, register
+
+
+def attention_probs(q: Array, k: Array, mask: Array | None = None) -> Array:
+    """Who looks at whom: formulas (1) and (2) of `attention`, as probabilities (B, A, T, S)."""
+    xp = array_module(q)
+    scores = q @ k.swapaxes(-1, -2)                               # (B, A, T, S)
+    scores *= q.shape[-1] ** -0.5                                 # (1)
+    if mask is not None:
+        if mask.dtype.kind == "f":
+            raise InputError("an attention mask says True where a query may look; this one is floating-point, "
+                             "as for adding to the scores: pass mask == 0")
+        scores += xp.where(mask, 0.0, -xp.inf).astype(scores.dtype)
+    largest = scores.max(axis=-1, keepdims=True)
+    scores -= xp.where(largest == -xp.inf, 0.0, largest)          # a row that may look nowhere gets probs = 0
+    probs = xp.exp(scores, out=scores)
+    total = probs.sum(axis=-1, keepdims=True)
+    probs /= total + (total == 0)                                 # (2)
+    return probs
+
+
+def attention(q: Array, k: Array, v: Array, mask: Array | None = None, p: float = 0.0,
+              key: DropoutKey | None = None) -> tuple[Array, tuple]:
+    """Each query takes the mean of the values, weighted by how well their keys match it.
+
+        (1)  scores  = q k^T / sqrt(D), and -inf where not mask
+        (2)  probs   = softmax(scores)
+        (3)  context = dropout(probs) v
+
+    q (B, A, T, D), k and v (B, A, S, D), mask broadcast to (B, A, T, S): True = may look
+    ->  context (B, A, T, D).  A query that may look nowhere gets context 0 and gradient 0.
+    p > 0 drops probabilities, by `key`.  Raises InputError for a floating-point mask.
+    Vaswani et al. 2017, eq. 1 (arXiv:1706.03762).
+    """
+    probs = attention_probs(q, k, mask)                           # (1) (2)
+    keep, scale = None, 1.0
+    if p > 0.0 and key is not None:
+        keep, scale = keep_mask(probs.shape, p, key), survivor_scale(p)
+    context = _dropped(probs, keep, scale) @ v                    # (3)
+    return context, (q, k, v, probs, keep, scale)
+
+
+def attention_backward(dcontext: Array, q: Array, k: Array, v: Array, probs: Array, keep: Array | None,
+                       scale: float) -> tuple[Array, Array, Array]:
+    """dcontext (B, A, T, D)  ->  dq (B, A, T, D), dk and dv (B, A, S, D).
+
+        (3')  dprobs = dropout(dcontext v^T),  dv = dropout(probs)^T dcontext
+        (2')  dscores = probs (dprobs - sum(dprobs probs))
+        (1')  dq = dscores k / sqrt(D),  dk = dscores^T q / sqrt(D)
+    """
+    dv = _dropped(probs, keep, scale).swapaxes(-1, -2) @ dcontext
+    dprobs = _dropped(dcontext @ v.swapaxes(-1, -2), keep, scale)         # (3')
+    inner = array_module(probs).einsum("...s,...s->...", dprobs, probs)[..., None]
+    dscores = dprobs
+    dscores -= inner
+    dscores *= probs                                                      # (2')
+    dscores *= q.shape[-1] ** -0.5
+    dq = dscores @ k                                                      # (1')
+    dk = dscores.swapaxes(-1, -2) @ q
+    return dq, dk, dv
+
+
+def _dropped(x: Array, keep: Array | None, scale: float) -> Array:
+    """`dropout` of x, with the mask that forward drew; x itself where there is none."""
+    if keep is None:
+        return x
+    y = x * keep
+    y *= scale
+    return y
+
+
+def attention_reference(q: Array, k: Array, v: Array, mask: Array | None = None, p: float = 0.0,
+                        key: DropoutKey | None = None) -> Array:
+    B, A, T, D = q.shape
+    S = k.shape[2]
+    look = np.broadcast_to(True if mask is None else mask, (B, A, T, S))
+    kept = keep_mask((B, A, T, S), p, key) if key else np.ones((B, A, T, S))
+    context = np.zeros((B, A, T, D))
+    for b, a, t in np.ndindex(B, A, T):
+        powers = [math.exp(math.fsum(q[b, a, t] * k[b, a, s]) / math.sqrt(D)) if look[b, a, t, s] else 0.0
+                  for s in range(S)]
+        for s in range(S):
+            if powers[s] and kept[b, a, t, s]:
+                context[b, a, t] += powers[s] / math.fsum(powers) / (1 - round(p * 65536) / 65536) * v[b, a, s]
+    return context
+
+
+register(Op(attention, attention_backward, ("q", "k", "v"),
+            r"\mathrm{context} = P v,\; P = \mathrm{softmax}(q k^\top / \sqrt D)",
+            r"dv = P^\top dc,\; dP = dc\,v^\top,\; dS = P (dP - \sum_s dP\,P),\;"
+            r" dq = dS\,k / \sqrt D,\; dk = dS^\top q / \sqrt D",
+            "q (B, A, T, D), k, v (B, A, S, D), mask (B, A, T, S) -> context (B, A, T, D)", attention_reference,
+            "Vaswani et al. 2017, eq. 1 (arXiv:1706.03762)"))

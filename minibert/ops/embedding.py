@@ -1,0 +1,48 @@
+"""Looking up rows of a table."""
+
+import numpy as np
+
+from minibert.backend import Array, array_module
+from minibert.errors import InputError
+from minibert.ops.registry import Op, register
+
+
+def embedding(table: Array, ids: Array) -> tuple[Array, tuple]:
+    """Row `ids[...]` of `table` at every place of `ids`.
+
+        (1)  y = table[ids]
+
+    table (V, H), ids (...) integers in 0 .. V-1  ->  y (..., H)
+    Raises InputError when an id is no row of the table.
+    Devlin et al. 2019, section 3 and figure 2 (arXiv:1810.04805).
+    """
+    wrong = (ids < 0) | (ids >= table.shape[0])           # a negative id would count from the table's end
+    if wrong.any():
+        raise InputError(f"id {int(ids[wrong][0])} is no row of this table: ids must be 0 .. {table.shape[0] - 1}")
+    y = table[ids]                                                        # (1)
+    return y, (ids, table.shape)
+
+
+def embedding_backward(dy: Array, ids: Array, table_shape: tuple) -> tuple[Array]:
+    """dy (..., H)  ->  dtable (V, H).
+
+        (1')  dtable[v] = sum of dy over every place where ids = v
+
+    A token that occurs five times in the batch receives five contributions.
+    """
+    xp = array_module(dy)
+    dtable = xp.zeros(table_shape, dtype=dy.dtype)
+    xp.add.at(dtable, ids.reshape(-1), dy.reshape(-1, table_shape[-1]))   # (1')
+    return (dtable,)
+
+
+def embedding_reference(table: Array, ids: Array) -> Array:
+    y = np.empty((*ids.shape, table.shape[1]))
+    for index in np.ndindex(*ids.shape):
+        y[index] = table[int(ids[index])]
+    return y
+
+
+register(Op(embedding, embedding_backward, ("table",), r"y_{nh} = E_{i_n h}",
+            r"dE_{vh} = \sum_n [i_n = v]\,dy_{nh}", "table (V, H), ids (...) -> y (..., H)", embedding_reference,
+            "Devlin et al. 2019, section 3 (arXiv:1810.04805)"))

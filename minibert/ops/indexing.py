@@ -1,0 +1,44 @@
+"""Picking parts of an array, by everything NumPy accepts between brackets."""
+
+from typing import Any
+
+import numpy as np
+
+from minibert.backend import Array, array_module
+from minibert.ops.registry import Op, register
+
+
+def getitem(x: Array, index: Any) -> tuple[Array, tuple]:
+    """y = x[index]."""
+    return x[index], (x.shape, index)
+
+
+def getitem_backward(dy: Array, x_shape: tuple, index: Any) -> tuple[Array]:
+    """Add each number of dy at the place it was read from.
+
+    A place that was read twice receives two contributions: `dx[index] += dy` would keep only one of them.
+    """
+    xp = array_module(dy)
+    dx = xp.zeros(x_shape, dtype=dy.dtype)
+    if _is_basic(index):
+        dx[index] = dy  # slices and single numbers never read a place twice
+    else:
+        xp.add.at(dx, index, dy)
+    return (dx,)
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether `index` holds only integers, slices, None and Ellipsis."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, slice)
+               or (isinstance(part, int | np.integer) and not isinstance(part, bool)) for part in parts)
+
+
+def getitem_reference(x: Array, index: Any) -> Array:
+    places = np.arange(x.size).reshape(x.shape)[index]
+    numbers = x.ravel().tolist()
+    return np.array([numbers[i] for i in np.ravel(places)]).reshape(np.shape(places))
+
+
+register(Op(getitem, getitem_backward, ("x",), r"y_j = x_{i_j}", r"dx_i = \sum_j dy_j\,[i_j = i]",
+            "x (...) -> y (shape of x[index])", getitem_reference))

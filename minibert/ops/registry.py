@@ -1,0 +1,52 @@
+"""One entry for every operation: its pair, its formulas, and a reference as naive as the formula.
+
+Tests, documentation and debugging tools read this table. `forward(*inputs, **hyper)` returns `(y, saved)`;
+`backward(dy, *saved)` returns the gradients of `inputs`, in order.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Op:
+    """What is known about one operation."""
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    inputs: tuple[str, ...]  # the differentiable inputs, in the order in which backward returns gradients
+    formula: str  # LaTeX
+    gradient: str  # LaTeX
+    shapes: str
+    reference: Callable[..., Any]  # float64, loops where the formula has sums: the meaning of `forward`
+    source: str = ""
+    variadic: bool = False  # the single name in `inputs` stands for any number of inputs
+
+    @property
+    def name(self) -> str:
+        """The forward function's own name."""
+        return self.forward.__name__
+
+    @cached_property
+    def positions(self) -> tuple[int, ...]:
+        """Where the differentiable inputs stand among forward's arguments (not for a variadic operation)."""
+        parameters = list(inspect.signature(self.forward).parameters)
+        return tuple(parameters.index(name) for name in self.inputs)
+
+    @property
+    def saved(self) -> tuple[str, ...]:
+        """What backward needs, in order: its parameters after the incoming gradient."""
+        return tuple(inspect.signature(self.backward).parameters)[1:]
+
+
+REGISTRY: dict[str, Op] = {}
+
+
+def register(op: Op) -> None:
+    """Add `op` under its forward function's name, once."""
+    if op.name in REGISTRY:
+        raise ValueError(f"operation {op.name!r} is registered twice")
+    REGISTRY[op.name] = op

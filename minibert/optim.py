@@ -1,0 +1,112 @@
+"""AdamW, gradient clipping, and the learning-rate schedule of BERT."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from minibert.backend import Array, array_module
+from minibert.errors import InputError
+from minibert.nn.module import Parameter
+
+BLOCK = 1 << 15  # numbers updated at a time, so that weight, gradient and both moments stay in the cache
+
+
+class AdamW:
+    """Adam with decoupled weight decay.
+
+        (1)  m = b1 m + (1 - b1) g
+        (2)  v = b2 v + (1 - b2) g^2
+        (3)  w = w - lr decay w                                         not for biases and normalisation gains
+        (4)  w = w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+
+    Kingma and Ba 2015, algorithm 1 (arXiv:1412.6980); Loshchilov and Hutter 2019, algorithm 2 (arXiv:1711.05101).
+    bias_correction=False leaves out both divisions in (4), as Google's code for BERT does.
+    A parameter that has no gradient is left as it is.
+    """
+
+    def __init__(self, parameters: Iterable[Parameter], lr: float = 1e-4, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-6, weight_decay: float = 0.01, bias_correction: bool = True) -> None:
+        self.parameters = list(parameters)
+        _check_settings(self.parameters, lr, betas, eps, weight_decay)
+        self.lr, self.betas, self.eps = lr, betas, eps
+        self.weight_decay, self.bias_correction = weight_decay, bias_correction
+        self.steps = 0  # t in the formulas
+        self.m = [array_module(p.data).zeros_like(p.data) for p in self.parameters]
+        self.v = [array_module(p.data).zeros_like(p.data) for p in self.parameters]
+
+    def step(self, scale: float = 1.0) -> None:
+        """Update every parameter that has a gradient, which is multiplied by `scale` first (see clip_scale)."""
+        self.steps += 1
+        for p, m, v in zip(self.parameters, self.m, self.v, strict=True):
+            if p.grad is None:
+                continue
+            flat = [x.reshape(-1) for x in (p.data, p.grad, m, v)]
+            for start in range(0, p.size, BLOCK):
+                w, g, first, second = (x[start:start + BLOCK] for x in flat)
+                self._update(w, g, first, second, scale, self.weight_decay if p.decay else 0.0)
+            p.version += 1
+
+    def _update(self, w: Array, g: Array, m: Array, v: Array, scale: float, decay: float) -> None:
+        """Formulas (1) to (4) in place, on one block."""
+        b1, b2 = self.betas
+        g = g * scale
+        m *= b1
+        m += g * (1.0 - b1)                                               # (1)
+        g *= g
+        g *= 1.0 - b2
+        v *= b2
+        v += g                                                            # (2)
+        w *= 1.0 - self.lr * decay                                        # (3)
+        m_scale = 1.0 / (1.0 - b1**self.steps) if self.bias_correction else 1.0
+        v_scale = 1.0 / (1.0 - b2**self.steps) if self.bias_correction else 1.0
+        update = v * v_scale
+        array_module(w).sqrt(update, out=update)
+        update += self.eps
+        array_module(w).divide(m, update, out=update)
+        update *= self.lr * m_scale
+        w -= update                                                       # (4)
+
+    def zero_grad(self) -> None:
+        """Set every parameter's `grad` to None."""
+        for p in self.parameters:
+            p.grad = None
+
+
+def _check_settings(parameters: list[Parameter], lr: float, betas: tuple[float, float], eps: float,
+                    weight_decay: float) -> None:
+    if not parameters:
+        raise InputError("AdamW got no parameters: pass model.parameters()")
+    if not all(isinstance(p, Parameter) for p in parameters):
+        raise InputError("AdamW takes parameters, without their names: pass model.parameters()")
+    for p in parameters:
+        if not p.data.flags.c_contiguous:
+            raise InputError(f"{p.name or 'a parameter'} {p.shape} is not stored row by row, and AdamW updates "
+                             f"in place: make the Parameter from numpy.ascontiguousarray(...)")
+    checks: dict[str, tuple[Any, bool]] = {
+        "lr": (lr, 0.0 <= lr < math.inf), "eps": (eps, 0.0 < eps < math.inf),
+        "betas": (betas, len(betas) == 2 and all(0.0 <= b < 1.0 for b in betas)),
+        "weight_decay": (weight_decay, 0.0 <= weight_decay < math.inf)}
+    for name, (value, holds) in checks.items():
+        if not holds:
+            raise InputError(f"AdamW cannot work with {name} = {value}")
+
+
+def gradient_norm(parameters: Iterable[Parameter]) -> float:
+    """Length of all gradients seen as one vector: sqrt of the sum of every squared number."""
+    squares = [float(g.reshape(-1) @ g.reshape(-1)) for g in (p.grad for p in parameters) if g is not None]
+    return math.sqrt(math.fsum(squares))
+
+
+def clip_scale(norm: float, max_norm: float) -> float:
+    """What to multiply the gradients by, so that their common length is at most `max_norm`; 1 if it is already."""
+    return min(1.0, max_norm / norm) if norm > 0.0 else 1.0
+
+
+def warmup_linear(step: int, peak: float, warmup: int, total: int) -> float:
+    """Learning rate of step 1 .. total: a line up from 0 to `peak` at `warmup`, then a line down to 0 after `total`.
+
+    Devlin et al. 2019, appendix A.2.
+    """
+    if step <= warmup:
+        return peak * step / max(warmup, 1)
+    return peak * max(total + 1 - step, 0) / (total + 1 - warmup)

@@ -1,0 +1,55 @@
+"""Everything a run needs to go on as if it had never stopped, in one file that is replaced whole.
+
+Batches, masks and dropout are functions of the seed and the step, so the step is also the data cursor and
+the state of every random choice.
+"""
+
+import json
+from pathlib import Path
+
+from minibert.backend import Array
+from minibert.errors import InputError
+from minibert.interop.safetensors import read_arrays, write_arrays
+from minibert.nn.module import Module
+from minibert.optim import AdamW
+
+FORMAT = "minibert training state"
+PARTS = ("weight", "m", "v")
+
+
+def save_checkpoint(path: Path, model: Module, optimizer: AdamW, seed: int) -> None:
+    """Write weights, both moments and the step."""
+    state = {"step": optimizer.steps, "seed": seed}
+    write_arrays(path, _arrays(model, optimizer), {"format": FORMAT, "state": json.dumps(state)})
+
+
+def load_checkpoint(path: Path, model: Module, optimizer: AdamW, seed: int) -> None:
+    """Put what `save_checkpoint` wrote back into the model and the optimiser.
+
+    Raises InputError when the file is missing, damaged, of another model or run; nothing is changed then.
+    """
+    saved, metadata = read_arrays(path, "the run was stopped before its first save")
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is not a training state of minibert: resume from a run folder that `minibert "
+                         f"pretrain` wrote")
+    try:
+        state = json.loads(metadata["state"])
+        step, saved_seed = int(state["step"]), int(state["seed"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged: it does not say which step it belongs to") from error
+    if saved_seed != seed:
+        raise InputError(f"{path} belongs to a run with seed {saved_seed}, and these settings say seed {seed}")
+    current = _arrays(model, optimizer)
+    if {n: (a.shape, a.dtype) for n, a in current.items()} != {n: (a.shape, a.dtype) for n, a in saved.items()}:
+        raise InputError(f"{path} belongs to a model of another shape than this run's settings describe")
+    for name, array in current.items():
+        array[...] = saved[name]
+    optimizer.steps = step
+
+
+def _arrays(model: Module, optimizer: AdamW) -> dict[str, Array]:
+    """The arrays of a run's state, themselves, not copies: by part and parameter name."""
+    names = [name for name, _ in model.named_parameters()]
+    columns = ([p.data for p in optimizer.parameters], optimizer.m, optimizer.v)
+    return {f"{part}.{name}": array for part, arrays in zip(PARTS, columns, strict=True)
+            for name, array in zip(names, arrays, strict=True)}

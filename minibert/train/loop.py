@@ -1,0 +1,115 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from minibert.backend import Array
+from minibert.errors import InputError
+from minibert.models.pretraining import BertForPreTraining
+from minibert.optim import AdamW, clip_scale, gradient_norm, warmup_linear
+from minibert.text.batches import PretrainingBatches
+from minibert.train.checkpoint import save_checkpoint
+from minibert.train.evaluation import Evaluation, evaluate, summarise
+from minibert.train.interrupts import Interrupts
+from minibert.train.lanes import Lanes, Sums, single_threaded_blas
+from minibert.train.run import RunFolder
+from minibert.train.settings import PretrainSettings
+
+LOG_EVERY = 10  # steps whose means make one record of the log
+
+
+class Trainer:
+    """Trains a model on the batches of a run, from wherever the optimiser stands to the last step."""
+
+    def __init__(self, run: RunFolder, settings: PretrainSettings, model: BertForPreTraining, optimizer: AdamW,
+                 batches: PretrainingBatches, held_out: Sequence[dict[str, Array]], threads: int) -> None:
+        self.run, self.settings, self.model, self.optimizer = run, settings, model, optimizer
+        self.batches, self.held_out = batches, held_out
+        self.lanes = Lanes(model, threads, settings.micro_batch)
+        self.recent: list[tuple[Sums, int, float]] = []  # sums, tokens and gradient norm of the steps to be logged
+        self.clock = time.perf_counter()
+        self.shown = ""
+
+    def train(self) -> bool:
+        """Train to the end, or until Ctrl-C.  Saves in both cases; True when the end was reached.
+
+        Raises InputError when the loss stops being a number; the last save is kept then.
+        """
+        s = self.settings
+        first = self.optimizer.steps
+        self.model.train()
+        with Interrupts() as interrupts, single_threaded_blas(), _progress_bar(first, s.steps) as bar:
+            self.clock = time.perf_counter()
+            while self.optimizer.steps < s.steps and not interrupts.requested:
+                self.step()
+                self._after_step(bar)
+            if self.optimizer.steps % s.save_every:
+                self.save()
+        self.lanes.close()
+        return self.optimizer.steps == s.steps
+
+    def step(self) -> None:
+        """One update of the weights."""
+        s, number = self.settings, self.optimizer.steps
+        batch = self.batches.batch(number)
+        sums = self.lanes.gradients(batch, number)
+        norm = gradient_norm(self.optimizer.parameters)
+        if not math.isfinite(sums.masked_loss + sums.pair_loss + norm):
+            raise InputError(f"the loss or its gradient stopped being a number at step {number + 1}: start again with "
+                             f"a smaller --lr, or a longer --warmup; the last save in {self.run.path} is kept")
+        self.optimizer.lr = warmup_linear(number + 1, s.lr, s.warmup, s.steps)
+        self.optimizer.step(clip_scale(norm, s.clip))
+        self.optimizer.zero_grad()
+        self.recent.append((sums, int(batch["attention_mask"].sum()), norm))
+
+    def _after_step(self, bar: tqdm) -> None:
+        """Log, evaluate and save when it is time to."""
+        s, step = self.settings, self.optimizer.steps
+        bar.update()
+        if step % LOG_EVERY == 0 or step == s.steps:
+            bar.set_postfix_str(self._log())
+        if step % s.eval_every == 0 or step == s.steps:
+            held_out = self.evaluate()
+            self.shown = f", held-out perplexity {held_out.perplexity:.0f}, next {held_out.pair_accuracy:.0%}"
+            self.clock = time.perf_counter()
+        if step % s.save_every == 0:
+            self.save()
+
+    def _log(self) -> str:
+        """Record the means of the last steps, and put them in words for the progress bar."""
+        now = time.perf_counter()
+        sums, tokens, norms = zip(*self.recent, strict=True)
+        mean = summarise(sum(sums[1:], sums[0]))
+        masked_loss, pair_loss = mean.masked_loss / len(sums), mean.pair_loss / len(sums)
+        speed = sum(tokens) / (now - self.clock)
+        self.run.metrics.append(
+            step=self.optimizer.steps, masked_loss=masked_loss, pair_loss=pair_loss, lr=self.optimizer.lr,
+            masked_accuracy=mean.masked_accuracy, pair_accuracy=mean.pair_accuracy,
+            gradient_norm=float(np.mean(norms)), tokens_per_second=round(speed))
+        self.recent, self.clock = [], now
+        return (f"loss {masked_loss + pair_loss:.2f}, masked {mean.masked_accuracy:.0%}, "
+                f"next {mean.pair_accuracy:.0%}, {speed / 1000:.1f}k tokens/s{self.shown}")
+
+    def evaluate(self) -> Evaluation:
+        """Numbers on the held-out documents, logged."""
+        result = evaluate(self.model, self.held_out, self.lanes)
+        self.run.metrics.append(step=self.optimizer.steps, held_out=result.to_dict())
+        return result
+
+    def save(self) -> None:
+        """Write the training state first, then the model that others read: the state is what a resume needs."""
+        save_checkpoint(self.run.state, self.model, self.optimizer, self.settings.seed)
+        self.model.save_pretrained(self.run.path)
+
+
+def _progress_bar(first: int, total: int) -> tqdm:
+    """A bar with the time left; in a file or a pipe, a line every half minute."""
+    bar = tqdm(total=total, initial=first, unit="step", dynamic_ncols=True, desc="pretrain",
+               bar_format="{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}] {postfix}")
+    if not bar.fp.isatty():
+        bar.mininterval = bar.miniters = 30
+    return bar

@@ -1,0 +1,152 @@
+"""Pretraining from beginning to end: text, vocabulary, training, and a report."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibert.backend import Array
+from minibert.errors import InputError
+from minibert.models.pretraining import BertForPreTraining
+from minibert.optim import AdamW
+from minibert.text.batches import PretrainingBatches, encode_documents, held_out_batches
+from minibert.text.documents import Document, deduplicate, split_documents
+from minibert.text.files import read_documents
+from minibert.text.lint import lint
+from minibert.text.python_docs import python_documents
+from minibert.text.tokenizer import Tokenizer
+from minibert.train.checkpoint import load_checkpoint
+from minibert.train.corpus import TokenisedCorpus
+from minibert.train.evaluation import Evaluation, Floors, evaluate, floors
+from minibert.train.lanes import Lanes, single_threaded_blas
+from minibert.train.loop import Trainer
+from minibert.train.plots import draw_curves
+from minibert.train.report import filled_gaps, held_out_table
+from minibert.train.run import RunFolder
+from minibert.train.settings import PretrainSettings
+
+Say = Callable[[str], None]
+EVALUATION_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run folder's settings, vocabulary and text."""
+
+    run: RunFolder
+    settings: PretrainSettings
+    tokenizer: Tokenizer
+    corpus: TokenisedCorpus
+
+    @classmethod
+    def read(cls, folder: Path) -> "Loaded":
+        """Raises InputError when the folder holds no run, or a damaged one."""
+        run = RunFolder(folder)
+        return cls(run, PretrainSettings.from_file(run.settings), Tokenizer.load(folder),
+                   TokenisedCorpus.load(run.corpus))
+
+    def held_out(self) -> list[dict[str, Array]]:
+        """The batches that every evaluation of this run uses."""
+        s = self.settings
+        return held_out_batches(self.corpus.held_out, self.tokenizer, EVALUATION_BATCH, s.length, s.seed, s.mask_rate,
+                                s.whole_word)
+
+    def floors(self) -> Floors:
+        """What can be had on the held-out text without reading the context."""
+        return floors(self.corpus.held_out, self.tokenizer.vocab_size)
+
+
+def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = print) -> bool:
+    """Start a run in `folder` and train it.  True when it reached its end; see `resume` otherwise.
+
+    Raises InputError for bad text or settings, or when the folder holds a run already.
+    """
+    run = RunFolder(folder)
+    run.refuse_existing()
+    settings.model_config(max(settings.vocab_size, 1))  # a shape that cannot be is said before the work begins
+    train, held_out = prepare_text(settings, say)
+    say(f"vocabulary: training {settings.vocab_size:,} WordPieces")
+    tokenizer = Tokenizer.train((s for d in train for s in d.sentences), settings.vocab_size, not settings.cased)
+    corpus = TokenisedCorpus(encode_documents(train, tokenizer), encode_documents(held_out, tokenizer))
+    run.prepare(settings, tokenizer, corpus)
+    return _train(Loaded(run, settings, tokenizer, corpus), threads, say)
+
+
+def resume(folder: Path, threads: int, say: Say = print) -> bool:
+    """Go on with a run where it was saved last, to the same bits as if it had never stopped."""
+    return _train(Loaded.read(folder), threads, say)
+
+
+def prepare_text(settings: PretrainSettings, say: Say) -> tuple[list[Document], list[Document]]:
+    """Read, check, de-duplicate and split the text into documents to train on and documents held out."""
+    documents = (read_documents(settings.corpus, settings.blank_lines) if settings.corpus
+                 else python_documents(settings.numpy_docs))
+    if settings.corpus:
+        for problem in lint(documents, settings.length).problems:
+            say(f"warning: {problem}")
+    train, held_out = split_documents(deduplicate(documents), settings.held_out, settings.seed)
+    for name, side in (("train", train), ("held out", held_out)):
+        say(f"text: {name:>8}  {len(side):>6,} documents  {sum(len(d.sentences) for d in side):>8,} sentences  "
+            f"{sum(d.words for d in side):>9,} words")
+    return train, held_out
+
+
+def _train(loaded: Loaded, threads: int, say: Say) -> bool:
+    run, s, tokenizer = loaded.run, loaded.settings, loaded.tokenizer
+    model = BertForPreTraining(s.model_config(tokenizer.vocab_size), seed=s.seed)
+    optimizer = AdamW(model.parameters(), s.lr, (s.beta1, s.beta2), s.eps, s.weight_decay, s.bias_correction)
+    if run.state.exists():
+        load_checkpoint(run.state, model, optimizer, s.seed)
+        say(f"resuming {run.path} at step {optimizer.steps:,} of {s.steps:,}")
+    run.metrics.rewind(optimizer.steps)
+    batches = PretrainingBatches(loaded.corpus.train, tokenizer, s.batch, s.length, s.seed, s.mask_rate, s.whole_word,
+                                 s.short_pairs)
+    numbers = sum(p.size for p in model.parameters())
+    say(f"model: {model.config.num_hidden_layers} layers of width {model.config.hidden_size}, {numbers:,} parameters; "
+        f"{len(batches):,} steps an epoch; {threads} threads; saving to {run.path}")
+    trainer = Trainer(run, s, model, optimizer, batches, loaded.held_out(), threads)
+    finished = trainer.train()
+    draw_curves(run, loaded.floors())
+    if finished:
+        say("\n" + report(loaded, model, threads))
+    else:
+        say(f"\nstopped and saved at step {optimizer.steps:,} of {s.steps:,}; to go on: "
+            f"minibert pretrain --resume {run.path}")
+    return finished
+
+
+def evaluate_run(folder: Path, threads: int) -> tuple[Evaluation, str]:
+    """Evaluate a run's model on its held-out documents: the numbers, and the report."""
+    loaded = Loaded.read(folder)
+    model = BertForPreTraining.from_pretrained(folder)
+    return _evaluate(loaded, model, threads), report(loaded, model, threads)
+
+
+def report(loaded: Loaded, model: BertForPreTraining, threads: int) -> str:
+    """Held-out numbers beside their floors; for the default text, also some sentences with their gaps filled."""
+    table = held_out_table(_evaluate(loaded, model, threads), loaded.floors())
+    if loaded.settings.corpus:
+        return table
+    return f"{table}\n\n{filled_gaps(model, loaded.tokenizer)}\n\ncurves: " \
+           f"{loaded.run.path / 'loss.png'}, {loaded.run.path / 'accuracy.png'}"
+
+
+def _evaluate(loaded: Loaded, model: BertForPreTraining, threads: int) -> Evaluation:
+    lanes = Lanes(model, threads, EVALUATION_BATCH)
+    try:
+        with single_threaded_blas():
+            return evaluate(model, loaded.held_out(), lanes)
+    finally:
+        lanes.close()
+
+
+def usable_threads() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_threads(threads: int) -> int:
+    """`threads`, if there can be so many.  Raises InputError otherwise."""
+    if threads < 1:
+        raise InputError(f"--threads must be at least 1, not {threads}")
+    return threads

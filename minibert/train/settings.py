@@ -1,0 +1,107 @@
+"""Everything that decides how a pretraining run goes; with the seed, it decides every number of the run."""
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from minibert.errors import InputError
+from minibert.files import read_json
+from minibert.models.config import PRESETS, BertConfig
+from minibert.text.files import BlankLines
+
+
+def _flag(default: Any, group: str, help: str, **details: Any) -> Any:
+    """A field that is also a command-line flag of the same name."""
+    return field(default=default, metadata={"group": group, "help": help, **details})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings:
+    """Settings of `minibert pretrain`.  Raises InputError when a value is impossible."""
+
+    corpus: tuple[str, ...] = _flag((), "data", "UTF-8 text files to read instead of the documentation of Python, "
+                                    "its standard library and NumPy", nargs="+", metavar="FILE")
+    blank_lines: BlankLines = _flag("document", "data", "what a blank line ends in your files: a document (each line is a "
+                             "paragraph), or only a paragraph (each file is a document)",
+                             choices=("document", "paragraph"))
+    numpy_docs: bool = _flag(True, "data", "read NumPy's documentation, too, for the default corpus")
+    vocab_size: int = _flag(6000, "data", "pieces in the WordPiece vocabulary")
+    cased: bool = _flag(False, "data", "keep upper case and accents")
+    held_out: float = _flag(0.05, "data", "share of the words kept apart, in whole documents, to evaluate on")
+    length: int = _flag(64, "data", "tokens in a sentence pair, special tokens included")
+    mask_rate: float = _flag(0.15, "data", "share of the tokens to predict: 80 %% become [MASK], 10 %% a random "
+                             "piece, 10 %% stay")
+    whole_word: bool = _flag(False, "data", "mask all pieces of a word together")
+    short_pairs: float = _flag(0.1, "data", "share of the pairs that are made shorter on purpose")
+
+    preset: str = _flag("tiny", "model", "a published shape; the flags below override parts of it",
+                        choices=tuple(PRESETS))
+    layers: int | None = _flag(None, "model", "encoder layers")
+    hidden: int | None = _flag(None, "model", "width of every vector")
+    heads: int | None = _flag(None, "model", "attention heads; they divide the width")
+    width: int | None = _flag(None, "model", "width of the feed-forward networks [4 x hidden]")
+    activation: str = _flag("gelu", "model", "gelu is exact, gelu_new is its tanh approximation",
+                            choices=("gelu", "gelu_new", "relu", "tanh"))
+    positions: str = _flag("absolute", "model", "absolute: a learned vector for each position; or sinusoidal",
+                           choices=("absolute", "sinusoidal"))
+    norm: str = _flag("post", "model", "layer normalisation after each residual sum (BERT), or before each sub-layer",
+                      choices=("post", "pre"))
+    dropout: float = _flag(0.0, "model", "probability of dropping a number, while training")
+    init_std: float = _flag(0.02, "model", "deviation of the initial weights")
+
+    steps: int = _flag(6000, "training", "updates of the weights")
+    batch: int = _flag(32, "training", "sentence pairs an update")
+    micro_batch: int = _flag(8, "training", "pairs that are computed at a time: smaller parts stay in the cache, "
+                             "and do not change the result beyond rounding")
+    lr: float = _flag(2e-3, "training", "peak learning rate: reached after the warm-up, 0 at the end")
+    warmup: int = _flag(300, "training", "updates until the learning rate has risen to its peak")
+    weight_decay: float = _flag(0.01, "training", "pull of AdamW towards 0, on matrices only")
+    beta1: float = _flag(0.9, "training", "how slowly AdamW's mean gradient changes")
+    beta2: float = _flag(0.999, "training", "how slowly AdamW's mean squared gradient changes")
+    eps: float = _flag(1e-6, "training", "AdamW's epsilon")
+    bias_correction: bool = _flag(True, "training", "AdamW's bias correction (Google's BERT had none)")
+    clip: float = _flag(1.0, "training", "largest length of the whole gradient; longer ones are scaled down")
+    seed: int = _flag(0, "training", "of everything random: the same seed gives the same run")
+
+    eval_every: int = _flag(500, "output", "updates between evaluations on the held-out documents")
+    save_every: int = _flag(500, "output", "updates between saves; a stop in between repeats the updates since")
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "length", "steps", "batch", "micro_batch", "eval_every", "save_every"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("warmup", "seed"):
+            self._require(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("held_out", "mask_rate"):
+            self._require(name, 0.0 < getattr(self, name) < 1.0, "above 0 and below 1")
+        self._require("short_pairs", 0.0 <= self.short_pairs <= 1.0, "between 0 and 1")
+        self._require("clip", self.clip > 0.0, "above 0")
+        self._require("lr", 0.0 < self.lr < float("inf"), "a number above 0")
+        self._require("warmup", self.warmup < self.steps, f"below --steps {self.steps}")
+        self._require("length", self.length >= 8, "at least 8: two sentences and three special tokens")
+
+    def _require(self, name: str, holds: bool, what: str) -> None:
+        if not holds:
+            raise InputError(f"--{name.replace('_', '-')} must be {what}, not {getattr(self, name)}")
+
+    def model_config(self, vocab_size: int) -> BertConfig:
+        """The model these settings describe, for a vocabulary that came out at `vocab_size` pieces."""
+        shape = {"num_hidden_layers": self.layers, "hidden_size": self.hidden, "num_attention_heads": self.heads,
+                 "intermediate_size": self.width or (4 * self.hidden if self.hidden else None)}
+        return BertConfig.preset(
+            self.preset, **{name: value for name, value in shape.items() if value is not None}, vocab_size=vocab_size,
+            max_position_embeddings=self.length, hidden_act=self.activation, hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout, position_embedding_type=self.positions,
+            norm_position=self.norm, initializer_range=self.init_std)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read what a run saved.  Raises InputError when the file is missing, damaged or foreign."""
+        values = read_json(path, "this folder holds no pretraining run to continue; `minibert pretrain` starts one")
+        unknown = values.keys() - {f.name for f in fields(cls)}
+        if unknown:
+            raise InputError(f"{path} has unknown settings ({', '.join(sorted(unknown))}): another version wrote it")
+        return cls(**{**values, "corpus": tuple(values.get("corpus", ()))})
