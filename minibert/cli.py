@@ -1,7 +1,9 @@
 """The `minibert` command."""
 
 import argparse
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -42,10 +44,13 @@ documents, so there must be several; `minibert lint` counts them and says what i
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 when it did what was asked, 1 for a mistake of the user, 130 when interrupted."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a piece of text that the terminal lacks is no error
     try:
-        return options.run(options)
+        status: int = options.run(options)
+        sys.stdout.flush()  # here, where a closed pipe can be answered, and not when Python ends
+        return status
     except InputError as error:
         print(f"minibert: {error}", file=sys.stderr)
         return 1
@@ -53,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("minibert: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest when it ends
         return 1
 
 
@@ -158,8 +163,8 @@ def evaluate_command(options: argparse.Namespace) -> int:
     from minibert.train.pretrain import check_threads, evaluate_run, usable_threads
 
     threads = check_threads(usable_threads() if options.threads is None else options.threads)
-    result, report = evaluate_run(options.folder, threads)
-    print(json.dumps(result.to_dict()) if options.json else report)
+    numbers, report = evaluate_run(options.folder, threads)
+    print(json.dumps(numbers) if options.json else report)
     return 0
 
 

@@ -20,11 +20,13 @@ class Guess(NamedTuple):
 def fill_mask(model: BertForPreTraining, tokenizer: Tokenizer, text: str, top: int = 5) -> list[list[Guess]]:
     """The `top` best guesses for each [MASK] of `text`, best first.
 
-    Raises InputError when the text has no [MASK], is too long for the model, or the vocabularies differ.
+    Raises InputError when the text has no [MASK], is too long for the model or no Unicode, or the vocabularies differ.
     """
     if tokenizer.vocab_size != model.config.vocab_size:
         raise InputError(f"the tokenizer has {tokenizer.vocab_size} pieces and the model {model.config.vocab_size}: "
                          f"they do not belong together")
+    if any("\ud800" <= character <= "\udfff" for character in text):  # what Python makes of bytes that are not UTF-8
+        raise InputError(f"{text!r} is not Unicode text: give it in UTF-8")
     encoded = tokenizer.encode(text)
     ids = np.array(encoded["input_ids"])
     if len(ids) > model.config.max_position_embeddings:

@@ -100,7 +100,9 @@ def backpropagate(root: "Tensor", droot: Array, caller: str) -> None:
         node.release(caller)
         for x, dx in zip(node.inputs, gradients, strict=True):
             if x is not None and x.requires_grad:
-                shared = dx is dy or dx.base is not None or [id(d) for d in gradients].count(id(dx)) > 1
+                _check_gradient(node, x, dx)
+                kin = [d for d in gradients if d is dx or (d is not None and d.base is dx)]
+                shared = dx is dy or dx.base is not None or len(kin) > 1
                 _add(pending, owned, x, dx, shared)
 
 
@@ -124,14 +126,19 @@ def topological_order(root: "Tensor") -> "list[Tensor]":
     return order
 
 
+def _check_gradient(node: Node, x: "Tensor", dx: Array | None) -> None:
+    """Raise InputError when the backward of `node` returned no gradient for x, or one that cannot be x's."""
+    if dx is None or dx.shape != x.shape or dx.dtype != x.dtype:
+        what = "no gradient" if dx is None else f"a gradient of {dx.dtype} and shape {dx.shape}"
+        raise InputError(f"the backward of {node} returned {what} for {x.name or 'a tensor'} of {x.dtype} and shape "
+                         f"{x.shape}: it must match its input")
+
+
 def _add(pending: "dict[Tensor, Array]", owned: "set[Tensor]", x: "Tensor", dx: Array, shared: bool) -> None:
     """The fork rule: what went several ways forward is summed backward.
 
     A gradient that may share its memory with another one is never added to in place.
     """
-    if dx.shape != x.shape or dx.dtype != x.dtype:
-        raise InputError(f"the backward of an operation on {x.name or 'a tensor'} {x.shape} {x.dtype} returned a "
-                         f"gradient of {dx.dtype} and shape {dx.shape}: it must match its input")
     if x not in pending:
         pending[x] = dx
         if not shared:

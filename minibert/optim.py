@@ -82,13 +82,14 @@ def _check_settings(parameters: list[Parameter], lr: float, betas: tuple[float, 
         if not p.data.flags.c_contiguous:
             raise InputError(f"{p.name or 'a parameter'} {p.shape} is not stored row by row, and AdamW updates "
                              f"in place: make the Parameter from numpy.ascontiguousarray(...)")
-    checks: dict[str, tuple[Any, bool]] = {
-        "lr": (lr, 0.0 <= lr < math.inf), "eps": (eps, 0.0 < eps < math.inf),
-        "betas": (betas, len(betas) == 2 and all(0.0 <= b < 1.0 for b in betas)),
-        "weight_decay": (weight_decay, 0.0 <= weight_decay < math.inf)}
-    for name, (value, holds) in checks.items():
+    checks: dict[str, tuple[Any, bool, str]] = {
+        "lr": (lr, 0.0 <= lr < math.inf, "at least 0 and finite"),
+        "betas": (betas, len(betas) == 2 and all(0.0 <= b < 1.0 for b in betas), "two, each at least 0 and below 1"),
+        "eps": (eps, 0.0 < eps < math.inf, "above 0 and finite"),
+        "weight_decay": (weight_decay, 0.0 <= weight_decay < math.inf, "at least 0 and finite")}
+    for name, (value, holds, what) in checks.items():
         if not holds:
-            raise InputError(f"AdamW cannot work with {name} = {value}")
+            raise InputError(f"AdamW's {name} must be {what}, not {value}")
 
 
 def gradient_norm(parameters: Iterable[Parameter]) -> float:

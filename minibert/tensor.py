@@ -131,6 +131,8 @@ class Tensor:
         return apply("matmul", self, y)
 
     def __getitem__(self, index: Any) -> "Tensor":
+        if isinstance(index, tuple):
+            index = tuple(part.data if isinstance(part, Tensor) else part for part in index)
         return apply("getitem", self, index)
 
     def reshape(self, *shape: int) -> "Tensor":
@@ -178,7 +180,7 @@ def apply(name: str, *args: Any, **hyper: Any) -> Tensor:
     if state.recording and any(x is not None and x.requires_grad for x in inputs):
         output.requires_grad = True
         output.node = Node(op, inputs, saved, y.shape)
-        _lock(saved, inputs)
+        _lock((output.data, *saved), inputs)
     return output
 
 
@@ -188,13 +190,15 @@ def _differentiable(op: Op, args: Sequence[Any]) -> Sequence[Any]:
 
 
 def _lock(saved: tuple, inputs: list[Tensor | None]) -> None:
-    """Make what backward needs read-only, so that a later change cannot silently falsify the gradient.
+    """Make results and what backward needs read-only: a later change would silently falsify the gradient.
 
     Leaves stay writable, for optimisers; their `version` is checked instead.
     """
     leaves = {id(x.data) for x in inputs if x is not None and x.node is None}
     for array in saved:
-        if isinstance(array, np.ndarray) and id(array) not in leaves:
+        if isinstance(array, tuple):
+            _lock(array, inputs)
+        elif isinstance(array, np.ndarray) and id(array) not in leaves:
             array.flags.writeable = False
 
 

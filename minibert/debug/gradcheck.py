@@ -116,13 +116,13 @@ def gradcheck(f: Callable[[], Tensor], *leaves: Tensor, seed: int = 0, direction
     """
     _check_leaves(leaves)
     rng = np.random.default_rng(seed)
+    before = [(leaf.data.copy(), leaf.grad) for leaf in leaves]
     y = f()
     with no_grad():
         if not _same([y.data], [f().data]):
             raise InputError("f gave two different results for the same leaves, so it has no slope: hold its "
                              "randomness fixed, for example by stream.seek(step) before each forward pass")
     dy = random_like(rng, y.shape)
-    before = [(leaf.data.copy(), leaf.grad) for leaf in leaves]
     gradients = _gradients(y, dy, leaves)
     rows = []
     for i, (leaf, (data, grad), dx) in enumerate(zip(leaves, before, gradients, strict=True)):
@@ -154,11 +154,8 @@ def _check_input(name: str, x: Array | None, dx: Any, along: Callable[[Array], A
     if not np.isfinite(dx).all():
         return Row(name, problem="its gradient holds NaN or infinity")
     vs = [random_like(rng, np.shape(x)) for _ in range(directions)]
-    return max((_compare(name, x, dx, along, dy, v, tolerance) for v in vs), key=_badness)
-
-
-def _badness(row: Row) -> tuple[bool, float]:
-    return bool(row.problem), row.error / row.tolerance if row.tolerance else 0.0
+    rows = [_compare(name, x, dx, along, dy, v, tolerance) for v in vs]
+    return max(rows, key=lambda row: (bool(row.problem), row.error))
 
 
 def _compare(name: str, x: Array, dx: Array, along: Callable[[Array], Array], dy: Array, v: Array,

@@ -3,7 +3,6 @@
 Parameters have the names of Hugging Face's `BertModel`.
 """
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +15,7 @@ from minibert.errors import InputError
 from minibert.interop.hugging_face import load_weights, save_weights
 from minibert.models.config import BertConfig
 from minibert.models.inputs import attention_mask as as_mask
-from minibert.models.inputs import integers
+from minibert.models.inputs import integers, warn
 from minibert.nn import (
     Dropout,
     Embedding,
@@ -136,8 +135,7 @@ class BertModel(Module):
                           integers(token_type_ids, "token_type_ids", (B, T), 0, c.type_vocab_size))
         mask = None if attention_mask is None else as_mask(attention_mask, (B, T))
         if attention_mask is None and (input_ids[:, -1] == c.pad_token_id).any():
-            warnings.warn("input_ids ends in padding, but no attention_mask was given: the model will read the "
-                          "padding as text", stacklevel=4)
+            warn("input_ids ends in padding, but no attention_mask was given: the model will read the padding as text")
         states: list[Tensor] | None = [] if output_hidden_states else None
         probs: list[Array] | None = [] if output_attentions else None
         x = self.encoder(self.embeddings(input_ids, token_type_ids), mask, states, probs)

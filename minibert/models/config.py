@@ -17,6 +17,7 @@ BOOKKEEPING = {
     "model_type", "output_attentions", "output_hidden_states", "problem_type", "return_dict", "torch_dtype",
     "transformers_version", "use_cache", "directionality", "output_past", "pooler_fc_size",
     "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type",
+    "_attn_implementation_autoset", "sep_token_id", "tokenizer_class", "torchscript", "xla_device",
 }
 MUST_BE_OFF = ("is_decoder", "add_cross_attention")  # these make another model of it
 KINDS: dict[Any, tuple[Any, str]] = {int: (int, "a whole number"), float: (int | float, "a number"),

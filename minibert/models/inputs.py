@@ -1,11 +1,14 @@
 """What a model accepts: integers of the right shapes and ranges, checked before anything is computed."""
 
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
 
 from minibert.backend import Array, array_module, is_array
 from minibert.errors import InputError
+from minibert.graph import PACKAGE
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.tensor import Tensor
 
@@ -56,3 +59,11 @@ def _array(values: Any, name: str) -> Array:
         return array if is_array(array) else np.asarray(array)
     except ValueError as error:
         raise InputError(f"{name} must be a rectangular array of whole numbers ({error})") from error
+
+
+def warn(message: str) -> None:
+    """A warning at the line outside this package from which the model was called, however deep it is in others."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_back.f_code.co_filename.startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level + 1)

@@ -17,6 +17,10 @@ class DropoutStream(threading.local):
         self.step = 0
         self.row = 0  # which example of the whole batch comes first in the next forward pass
 
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        """A copy begins at step 0 of the same stream: what a thread stores for itself cannot be copied."""
+        return DropoutStream, (self.seed,)
+
     def seek(self, step: int, row: int = 0) -> None:
         """Make the next forward pass drop what belongs to this step, for a part of the batch from `row` on."""
         self.step, self.row = step, row

@@ -1,6 +1,6 @@
 """`Module`: a part of a model that owns parameters and smaller modules."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -63,6 +63,9 @@ class Module:
         elif isinstance(value, ModuleList):
             for i, module in enumerate(value):
                 module._path = f"{name}.{i}"
+        elif any(isinstance(part, Module | Parameter) for part in _parts(value)):
+            raise InputError(f"{name} holds modules or parameters in a {type(value).__name__}, where training would "
+                             f"not find them: put modules in a ModuleList, and parameters in attributes")
         super().__setattr__(name, value)
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
@@ -142,6 +145,11 @@ class Module:
 
 class ModuleList(list[Module]):
     """A list of modules that a Module registers as name.0, name.1, ..."""
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What a plain container holds."""
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
 
 
 def _few(names: list[str]) -> str:

@@ -10,6 +10,8 @@ from minibert.ops.registry import Op, register
 
 def getitem(x: Array, index: Any) -> tuple[Array, tuple]:
     """y = x[index]."""
+    # a list could be changed before backward reads it, and an array can be made read-only
+    index = tuple(map(_fixed, index)) if isinstance(index, tuple) else _fixed(index)
     return x[index], (x.shape, index)
 
 
@@ -25,6 +27,11 @@ def getitem_backward(dy: Array, x_shape: tuple, index: Any) -> tuple[Array]:
     else:
         xp.add.at(dx, index, dy)
     return (dx,)
+
+
+def _fixed(part: Any) -> Any:
+    """A list as the array that NumPy takes it for; anything else as it is."""
+    return np.array(part, dtype=None if part else np.intp) if isinstance(part, list) else part
 
 
 def _is_basic(index: Any) -> bool:

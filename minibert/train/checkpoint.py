@@ -4,8 +4,9 @@ Batches, masks and dropout are functions of the seed and the step, so the step i
 the state of every random choice.
 """
 
-import json
 from pathlib import Path
+
+import numpy as np
 
 from minibert.backend import Array
 from minibert.errors import InputError
@@ -18,9 +19,9 @@ PARTS = ("weight", "m", "v")
 
 
 def save_checkpoint(path: Path, model: Module, optimizer: AdamW, seed: int) -> None:
-    """Write weights, both moments and the step."""
-    state = {"step": optimizer.steps, "seed": seed}
-    write_arrays(path, _arrays(model, optimizer), {"format": FORMAT, "state": json.dumps(state)})
+    """Write weights, both moments, step and seed: all of them as arrays, which the file's checksum covers."""
+    progress = {"step": np.array(optimizer.steps, np.uint64), "seed": np.array(seed, np.uint64)}
+    write_arrays(path, _arrays(model, optimizer) | progress, {"format": FORMAT})
 
 
 def load_checkpoint(path: Path, model: Module, optimizer: AdamW, seed: int) -> None:
@@ -33,9 +34,8 @@ def load_checkpoint(path: Path, model: Module, optimizer: AdamW, seed: int) -> N
         raise InputError(f"{path} is not a training state of minibert: resume from a run folder that `minibert "
                          f"pretrain` wrote")
     try:
-        state = json.loads(metadata["state"])
-        step, saved_seed = int(state["step"]), int(state["seed"])
-    except (KeyError, TypeError, ValueError) as error:
+        step, saved_seed = int(saved.pop("step")), int(saved.pop("seed"))
+    except (KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged: it does not say which step it belongs to") from error
     if saved_seed != seed:
         raise InputError(f"{path} belongs to a run with seed {saved_seed}, and these settings say seed {seed}")

@@ -42,8 +42,9 @@ class Evaluation:
         return math.exp(min(self.masked_loss, 700.0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {**asdict(self), "perplexity": self.perplexity}
+        """Plain values, for JSON, which has no NaN: None stands for what there was nothing to compute from."""
+        values = {**asdict(self), "perplexity": self.perplexity}
+        return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 def floors(documents: Documents, vocab_size: int) -> Floors:

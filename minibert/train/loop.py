@@ -101,9 +101,10 @@ class Trainer:
         return result
 
     def save(self) -> None:
-        """Write the training state first, then the model that others read: the state is what a resume needs."""
-        save_checkpoint(self.run.state, self.model, self.optimizer, self.settings.seed)
+        """Write the model that others read first, then the training state: a run killed in between does these steps
+        again, and so ends with a model of its last step."""
         self.model.save_pretrained(self.run.path)
+        save_checkpoint(self.run.state, self.model, self.optimizer, self.settings.seed)
 
 
 def _progress_bar(first: int, total: int) -> tqdm:

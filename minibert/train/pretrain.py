@@ -17,6 +17,7 @@ from minibert.text.python_docs import python_documents
 from minibert.text.tokenizer import Tokenizer
 from minibert.train.checkpoint import load_checkpoint
 from minibert.train.corpus import TokenisedCorpus
+from minibert.train.count_start import start_from_counts
 from minibert.train.evaluation import Evaluation, Floors, evaluate, floors
 from minibert.train.lanes import Lanes, single_threaded_blas
 from minibert.train.loop import Trainer
@@ -98,6 +99,8 @@ def _train(loaded: Loaded, threads: int, say: Say) -> bool:
     if run.state.exists():
         load_checkpoint(run.state, model, optimizer, s.seed)
         say(f"resuming {run.path} at step {optimizer.steps:,} of {s.steps:,}")
+    elif s.start == "counts":
+        start_from_counts(model, loaded.corpus.train, s.seed)
     run.metrics.rewind(optimizer.steps)
     batches = PretrainingBatches(loaded.corpus.train, tokenizer, s.batch, s.length, s.seed, s.mask_rate, s.whole_word,
                                  s.short_pairs)
@@ -115,20 +118,26 @@ def _train(loaded: Loaded, threads: int, say: Say) -> bool:
     return finished
 
 
-def evaluate_run(folder: Path, threads: int) -> tuple[Evaluation, str]:
-    """Evaluate a run's model on its held-out documents: the numbers, and the report."""
+def evaluate_run(folder: Path, threads: int) -> tuple[dict[str, float], str]:
+    """Evaluate a run's model on its held-out documents: the numbers and floors, and the same in words."""
     loaded = Loaded.read(folder)
     model = BertForPreTraining.from_pretrained(folder)
-    return _evaluate(loaded, model, threads), report(loaded, model, threads)
+    result, floor = _evaluate(loaded, model, threads), loaded.floors()
+    numbers = {**result.to_dict(), **{f"{name}_floor": value for name, value in floor._asdict().items()}}
+    return numbers, _in_words(loaded, model, result)
 
 
 def report(loaded: Loaded, model: BertForPreTraining, threads: int) -> str:
     """Held-out numbers beside their floors; for the default text, also some sentences with their gaps filled."""
-    table = held_out_table(_evaluate(loaded, model, threads), loaded.floors())
-    if loaded.settings.corpus:
-        return table
-    return f"{table}\n\n{filled_gaps(model, loaded.tokenizer)}\n\ncurves: " \
-           f"{loaded.run.path / 'loss.png'}, {loaded.run.path / 'accuracy.png'}"
+    return _in_words(loaded, model, _evaluate(loaded, model, threads))
+
+
+def _in_words(loaded: Loaded, model: BertForPreTraining, result: Evaluation) -> str:
+    parts = [held_out_table(result, loaded.floors())]
+    if not loaded.settings.corpus:
+        parts.append(filled_gaps(model, loaded.tokenizer))
+    parts.append(f"curves: {loaded.run.path / 'loss.png'}, {loaded.run.path / 'accuracy.png'}")
+    return "\n\n".join(parts)
 
 
 def _evaluate(loaded: Loaded, model: BertForPreTraining, threads: int) -> Evaluation:

@@ -37,9 +37,10 @@ def held_out_table(result: Evaluation, floors: Floors) -> str:
 
 
 def filled_gaps(model: BertForPreTraining, tokenizer: Tokenizer, sentences: Iterable[str] = SENTENCES) -> str:
-    """The model's best answers for sentences with one [MASK] each."""
+    """The model's best answers for sentences with one [MASK] each, leaving out those too long for the model."""
     lines = []
     for sentence in sentences:
-        guesses = fill_mask(model, tokenizer, sentence, top=4)[0]
-        lines += [sentence, "    " + "   ".join(f"{g.piece} {g.probability:.0%}" for g in guesses)]
+        if len(tokenizer.encode(sentence)["input_ids"]) <= model.config.max_position_embeddings:
+            guesses = fill_mask(model, tokenizer, sentence, top=4)[0]
+            lines += [sentence, "    " + "   ".join(f"{g.piece} {g.probability:.0%}" for g in guesses)]
     return "\n".join(lines)

@@ -49,9 +49,9 @@ class RunFolder:
         """Write what stays the same during the run."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            tokenizer.save(self.path, settings.length)
         except OSError as error:
-            raise InputError(f"cannot make the folder {self.path}: {error.strerror or error}") from error
-        tokenizer.save(self.path, settings.length)
+            raise InputError(f"cannot write into the folder {self.path}: {error.strerror or error}") from error
         corpus.save(self.corpus)
         write_atomically(self.settings, (json.dumps(settings.to_dict(), indent=2) + "\n").encode())
 

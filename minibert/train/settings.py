@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from minibert.errors import InputError
 from minibert.files import read_json
-from minibert.models.config import PRESETS, BertConfig
+from minibert.models.config import KINDS, PRESETS, BertConfig
 from minibert.text.files import BlankLines
 
 
@@ -21,11 +21,11 @@ class PretrainSettings:
 
     corpus: tuple[str, ...] = _flag((), "data", "UTF-8 text files to read instead of the documentation of Python, "
                                     "its standard library and NumPy", nargs="+", metavar="FILE")
-    blank_lines: BlankLines = _flag("document", "data", "what a blank line ends in your files: a document (each line is a "
-                             "paragraph), or only a paragraph (each file is a document)",
-                             choices=("document", "paragraph"))
+    blank_lines: BlankLines = _flag("document", "data", "what a blank line ends in your files: a document (each line "
+                                    "is a paragraph), or only a paragraph (each file is a document)",
+                                    choices=("document", "paragraph"))
     numpy_docs: bool = _flag(True, "data", "read NumPy's documentation, too, for the default corpus")
-    vocab_size: int = _flag(6000, "data", "pieces in the WordPiece vocabulary")
+    vocab_size: int = _flag(3000, "data", "pieces in the WordPiece vocabulary")
     cased: bool = _flag(False, "data", "keep upper case and accents")
     held_out: float = _flag(0.05, "data", "share of the words kept apart, in whole documents, to evaluate on")
     length: int = _flag(64, "data", "tokens in a sentence pair, special tokens included")
@@ -47,17 +47,20 @@ class PretrainSettings:
     norm: str = _flag("post", "model", "layer normalisation after each residual sum (BERT), or before each sub-layer",
                       choices=("post", "pre"))
     dropout: float = _flag(0.0, "model", "probability of dropping a number, while training")
-    init_std: float = _flag(0.02, "model", "deviation of the initial weights")
+    start: str = _flag("counts", "model", "initial weights: counts takes word vectors, output bias and the heads' "
+                       "first looks from word counts, which saves thousands of steps; random is plain BERT",
+                       choices=("counts", "random"))
+    init_std: float = _flag(0.05, "model", "deviation of the initial weights (BERT: 0.02)")
 
     steps: int = _flag(6000, "training", "updates of the weights")
-    batch: int = _flag(32, "training", "sentence pairs an update")
+    batch: int = _flag(16, "training", "sentence pairs an update")
     micro_batch: int = _flag(8, "training", "pairs that are computed at a time: smaller parts stay in the cache, "
                              "and do not change the result beyond rounding")
     lr: float = _flag(2e-3, "training", "peak learning rate: reached after the warm-up, 0 at the end")
-    warmup: int = _flag(300, "training", "updates until the learning rate has risen to its peak")
+    warmup: int = _flag(200, "training", "updates until the learning rate has risen to its peak")
     weight_decay: float = _flag(0.01, "training", "pull of AdamW towards 0, on matrices only")
     beta1: float = _flag(0.9, "training", "how slowly AdamW's mean gradient changes")
-    beta2: float = _flag(0.999, "training", "how slowly AdamW's mean squared gradient changes")
+    beta2: float = _flag(0.98, "training", "how slowly AdamW's mean squared gradient changes")
     eps: float = _flag(1e-6, "training", "AdamW's epsilon")
     bias_correction: bool = _flag(True, "training", "AdamW's bias correction (Google's BERT had none)")
     clip: float = _flag(1.0, "training", "largest length of the whole gradient; longer ones are scaled down")
@@ -67,21 +70,39 @@ class PretrainSettings:
     save_every: int = _flag(500, "output", "updates between saves; a stop in between repeats the updates since")
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "length", "steps", "batch", "micro_batch", "eval_every", "save_every"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("warmup", "seed"):
-            self._require(name, getattr(self, name) >= 0, "at least 0")
+        self._check_kinds()
+        for name in ("vocab_size", "layers", "hidden", "heads", "width", "steps", "batch", "micro_batch", "eval_every",
+                     "save_every"):
+            self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
         for name in ("held_out", "mask_rate"):
             self._require(name, 0.0 < getattr(self, name) < 1.0, "above 0 and below 1")
+        for name in ("dropout", "beta1", "beta2"):
+            self._require(name, 0.0 <= getattr(self, name) < 1.0, "at least 0 and below 1")
+        for name in ("lr", "eps", "init_std"):
+            self._require(name, 0.0 < getattr(self, name) < float("inf"), "a number above 0")
+        self._require("weight_decay", 0.0 <= self.weight_decay < float("inf"), "a number of at least 0")
         self._require("short_pairs", 0.0 <= self.short_pairs <= 1.0, "between 0 and 1")
         self._require("clip", self.clip > 0.0, "above 0")
-        self._require("lr", 0.0 < self.lr < float("inf"), "a number above 0")
-        self._require("warmup", self.warmup < self.steps, f"below --steps {self.steps}")
+        self._require("seed", 0 <= self.seed < 1 << 64, "at least 0 and below 2**64")
+        self._require("warmup", 0 <= self.warmup < self.steps, f"at least 0 and below --steps {self.steps}")
         self._require("length", self.length >= 8, "at least 8: two sentences and three special tokens")
+
+    def _check_kinds(self) -> None:
+        """Values may come from a file that somebody has edited."""
+        self._require("corpus", isinstance(self.corpus, tuple) and all(isinstance(file, str) for file in self.corpus),
+                      "a list of file names")
+        for f in fields(self):
+            value, example = getattr(self, f.name), 0 if f.default is None else f.default
+            if f.name != "corpus" and not (value is None and f.default is None):
+                kinds, what = KINDS[type(example)]
+                self._require(f.name, isinstance(value, kinds) and isinstance(value, bool) is isinstance(example, bool),
+                              what)
+                choices = f.metadata.get("choices", (value,))
+                self._require(f.name, value in choices, f"one of {', '.join(map(str, choices))}")
 
     def _require(self, name: str, holds: bool, what: str) -> None:
         if not holds:
-            raise InputError(f"--{name.replace('_', '-')} must be {what}, not {getattr(self, name)}")
+            raise InputError(f"--{name.replace('_', '-')} must be {what}, not {getattr(self, name)!r}")
 
     def model_config(self, vocab_size: int) -> BertConfig:
         """The model these settings describe, for a vocabulary that came out at `vocab_size` pieces."""
@@ -101,7 +122,13 @@ class PretrainSettings:
     def from_file(cls, path: Path) -> Self:
         """Read what a run saved.  Raises InputError when the file is missing, damaged or foreign."""
         values = read_json(path, "this folder holds no pretraining run to continue; `minibert pretrain` starts one")
-        unknown = values.keys() - {f.name for f in fields(cls)}
-        if unknown:
-            raise InputError(f"{path} has unknown settings ({', '.join(sorted(unknown))}): another version wrote it")
-        return cls(**{**values, "corpus": tuple(values.get("corpus", ()))})
+        others = values.keys() ^ {f.name for f in fields(cls)}
+        if others:
+            raise InputError(f"{path} has settings that this version does not know, or lacks some of its own "
+                             f"({', '.join(sorted(others))}): another version wrote it")
+        if isinstance(values.get("corpus"), list):  # JSON has no tuples
+            values["corpus"] = tuple(values["corpus"])
+        try:
+            return cls(**values)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error

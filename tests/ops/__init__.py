@@ -1,0 +1,1 @@
+"""Tests of the calculus: every operation's forward and backward."""

@@ -1,0 +1,41 @@
+"""The README says what is true: its program runs, and prints what stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(name: str) -> str:
+    """The fenced block that follows the comment `<!-- name -->`."""
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, f"the README has no block {name!r}"
+    return found[1]
+
+
+def test_the_training_loop_prints_what_the_readme_says() -> None:
+    result = subprocess.run([sys.executable, "-c", block("loop")], capture_output=True, text=True, cwd=ROOT,
+                            encoding="utf-8", check=True)
+    printed, promised = result.stdout.splitlines(), block("loop output").splitlines()
+    assert [re.sub(r"[\d.]+", "#", line) for line in printed] == [re.sub(r"[\d.]+", "#", line) for line in promised]
+    for here, there in zip(printed, promised, strict=True):
+        numbers, expected = (list(map(float, re.findall(r"\d+\.?\d*", line))) for line in (here, there))
+        assert numbers == pytest.approx(expected, abs=0.15)  # libraries for matrices round differently
+
+
+def test_the_commands_do_all_the_set_up() -> None:
+    for name, last in (("pretrain", ".venv/bin/minibert pretrain"), ("tests", ".venv/bin/python -m pytest")):
+        lines = block(name).splitlines()
+        assert lines[0] == "python3 -m venv .venv"
+        assert lines[-1] == last
+        assert any("pip install" in line for line in lines)
+
+
+def test_every_command_and_file_the_readme_names_exists() -> None:
+    for path in re.findall(r"`((?:minibert|tests)/[\w/]+\.py|minibert/\w+/)`", README):
+        assert (ROOT / path).exists(), path

@@ -1,0 +1,169 @@
+"""Lanes: however a batch is cut and on however many threads, the gradient is that of the whole batch."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+from minibert.backend import Array
+from minibert.errors import InputError
+from minibert.models import BertForPreTraining
+from minibert.ops.loss import IGNORE_INDEX
+from minibert.text.batches import PretrainingBatches
+from minibert.train.lanes import ACCUMULATORS, Lanes, Sums, replica, single_threaded_blas, tally
+from minibert.train.loop import Trainer
+from minibert.train.pretrain import Loaded, resume
+
+from . import tiny
+
+STEP = 11
+
+
+@pytest.fixture(scope="module")
+def batch(prepared: Path) -> dict[str, Array]:
+    """Ten real sentence pairs, padded, of which the fourth has nothing to predict."""
+    loaded = Loaded.read(prepared)
+    s = loaded.settings
+    batch = PretrainingBatches(loaded.corpus.train, loaded.tokenizer, s.batch, s.length, s.seed).batch(STEP)
+    batch["labels"][3] = IGNORE_INDEX
+    assert not batch["attention_mask"].all() and len(set(batch["next_sentence_label"])) == 2
+    return batch
+
+
+@pytest.fixture
+def model(prepared: Path) -> BertForPreTraining:
+    """In float64 and with dropout."""
+    loaded = Loaded.read(prepared)
+    return BertForPreTraining(loaded.settings.model_config(loaded.tokenizer.vocab_size), seed=3, dtype=np.float64)
+
+
+@pytest.fixture
+def lanes(model: BertForPreTraining) -> Iterator[Lanes]:
+    lanes = Lanes(model, threads=2, micro_batch=3)
+    yield lanes
+    lanes.close()
+
+
+def whole(model: BertForPreTraining, batch: dict[str, Array]) -> tuple[dict[str, Array], Sums]:
+    """Gradients and sums of one plain forward and backward pass."""
+    assert model.bert.dropout_stream is not None
+    model.zero_grad()
+    model.bert.dropout_stream.seek(STEP)
+    output = model(**batch)
+    assert output.loss is not None
+    output.loss.backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    model.zero_grad()
+    return gradients, tally(output, batch)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3, 4, 7, 10, 16])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_gradients_are_those_of_the_whole_batch(micro_batch: int, threads: int, model: BertForPreTraining,
+                                                batch: dict[str, Array]) -> None:
+    expected, sums = whole(model, batch)
+    lanes = Lanes(model, threads, micro_batch)
+    for _ in range(2):  # the second time must not find anything of the first
+        got = lanes.gradients(batch, STEP)
+        for name, p in model.named_parameters():
+            assert p.grad is not None
+            np.testing.assert_allclose(p.grad, expected[name], rtol=1e-10, atol=1e-12, err_msg=name)
+        assert got.masked_loss == pytest.approx(sums.masked_loss, rel=1e-12)
+        assert got.pair_loss == pytest.approx(sums.pair_loss, rel=1e-12)
+        assert (got.masked, got.masked_right) == (sums.masked, sums.masked_right)
+        assert got.pairs.tolist() == sums.pairs.tolist() and got.pairs_right.tolist() == sums.pairs_right.tolist()
+    lanes.close()
+
+
+def test_dropout_is_on_and_follows_the_step(lanes: Lanes, model: BertForPreTraining, batch: dict[str, Array]) -> None:
+    losses = [lanes.gradients(batch, step).masked_loss for step in (STEP, STEP + 1, STEP)]
+    assert losses[0] == losses[2] != losses[1]
+
+
+def test_a_tally_counts_every_label_and_pair(model: BertForPreTraining, batch: dict[str, Array]) -> None:
+    model.eval()
+    output = model(**batch)
+    sums = tally(output, batch)
+    logits, labels = output.prediction_logits.data, batch["labels"]
+    places = [(b, t) for b in range(10) for t in range(labels.shape[1]) if labels[b, t] != IGNORE_INDEX]
+    assert sums.masked == len(places) > 10
+    assert sums.masked_right == sum(int(np.argmax(logits[b, t])) == labels[b, t] for b, t in places)
+    answers = np.argmax(output.seq_relationship_logits.data, axis=1).tolist()
+    truth = batch["next_sentence_label"].tolist()
+    assert sums.pairs.tolist() == [truth.count(0), truth.count(1)]
+    right = [true for true, answer in zip(truth, answers, strict=True) if true == answer]
+    assert sums.pairs_right.tolist() == [right.count(0), right.count(1)]
+    assert sums.masked_loss == output.masked_lm_loss.item() and sums.pair_loss == output.next_sentence_loss.item()
+
+
+def test_a_right_answer_is_counted_as_right(model: BertForPreTraining, batch: dict[str, Array]) -> None:
+    """An untrained model is hardly ever right, so its biases are set to know one answer."""
+    piece = int(batch["labels"][batch["labels"] != IGNORE_INDEX][0])
+    model.cls.predictions.bias.data[piece] = 1e3
+    model.cls.seq_relationship.bias.data[1] = 1e3
+    sums = tally(model.eval()(**batch), batch)
+    assert sums.masked_right == (batch["labels"] == piece).sum() > 0
+    assert sums.pairs_right.tolist() == [0, sums.pairs[1]]
+
+
+def test_a_replica_shares_weights_and_dropout_but_not_gradients(model: BertForPreTraining) -> None:
+    other = replica(model)
+    for (name, p), (other_name, q) in zip(model.named_parameters(), other.named_parameters(), strict=True):
+        assert name == other_name and p is not q and p.data is q.data
+        q.grad = np.ones_like(q.data)
+        assert p.grad is None
+    assert other.bert.dropout_stream is model.bert.dropout_stream
+    assert other.cls.predictions.decoder.weight is other.bert.embeddings.word_embeddings.weight
+
+
+def test_the_number_of_gradients_depends_on_the_batch_and_not_on_the_threads(model: BertForPreTraining) -> None:
+    assert [len(Lanes(model, threads, 2).replicas) for threads in (1, 2, 9)] == [ACCUMULATORS] * 3
+
+
+def test_weights_updated_in_place_are_seen_by_every_lane(lanes: Lanes, model: BertForPreTraining,
+                                                         batch: dict[str, Array]) -> None:
+    lanes.gradients(batch, STEP)
+    for p in model.parameters():
+        p.data *= 1.5
+    expected, _ = whole(model, batch)
+    lanes.gradients(batch, STEP)
+    for name, p in model.named_parameters():
+        np.testing.assert_allclose(p.grad, expected[name], rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+def test_an_error_in_a_lane_is_raised(lanes: Lanes, batch: dict[str, Array]) -> None:
+    broken = {**batch, "input_ids": np.where(np.arange(10)[:, None] == 7, 10**6, batch["input_ids"])}
+    with pytest.raises(InputError, match="1000000"):
+        lanes.gradients(broken, STEP)
+
+
+def test_blas_keeps_to_the_thread_that_asked_and_is_set_free_again() -> None:
+    def most() -> int:
+        return max(library["num_threads"] for library in threadpoolctl.threadpool_info()
+                   if library["user_api"] == "blas")
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        with single_threaded_blas():
+            assert most() == 1
+        assert most() == 2
+
+
+def test_a_loss_that_stops_being_a_number_names_the_step_and_keeps_the_last_save(
+        prepared: Path, finished: Path, copy: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, train = copy(prepared), Trainer.step
+
+    def step(trainer: Trainer) -> None:
+        if trainer.optimizer.steps == 13:
+            trainer.model.bert.pooler.dense.weight.data[2, 3] = np.nan
+        train(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", step)
+        with pytest.raises(InputError, match=rf"stopped being a number at step 14: .* the last save in {folder} is"):
+            resume(folder, 2, tiny.quiet)
+    said: list[str] = []
+    assert resume(folder, 2, said.append)
+    assert said[0] == f"resuming {folder} at step 10 of 40"
+    assert tiny.contents(folder) == tiny.contents(finished)
