@@ -38,8 +38,9 @@ def load_weights(model: Module, folder: str | Path) -> None:
         weights = _fit_prefix(weights, names)
     if "bert.encoder.layer.0.output.dense.weight" not in names:  # a bare encoder has no use for the heads
         weights = {name: array for name, array in weights.items() if not name.startswith("cls.")}
-    if DECODER_BIAS in weights:  # the one that transformers adds, should the two differ
-        weights[BIAS] = weights.pop(DECODER_BIAS)
+    decoder_bias = weights.pop(DECODER_BIAS, None)  # where untied, transformers adds this one and never the other
+    if decoder_bias is not None and (DECODER_WEIGHT in names or BIAS not in weights):
+        weights[BIAS] = decoder_bias
     if DECODER_WEIGHT in weights and DECODER_WEIGHT not in names:
         weights.setdefault(WORDS, weights.pop(DECODER_WEIGHT))
     weights = {name: array for name, array in weights.items()

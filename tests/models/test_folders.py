@@ -96,6 +96,22 @@ def test_layer_norms_old_names_and_saved_buffers_are_understood(folder: Path) ->
     np.testing.assert_array_equal(bare(**text).pooler_output.data, toy_model()(**text).pooler_output.data)
 
 
+def test_an_untied_decoders_own_bias_is_saved_and_is_the_one_that_counts(tmp_path: Path) -> None:
+    """transformers keeps two biases then, and adds only the decoder's; see also tests/parity."""
+    model, name = toy_model(tie_word_embeddings=False), "cls.predictions.decoder.bias"
+    model.save_pretrained(tmp_path)
+    np.testing.assert_array_equal(load_file(tmp_path / WEIGHTS)[name], model.cls.predictions.bias.data)
+    rewrite(tmp_path, lambda arrays: arrays | {name: 2.0 * arrays[name]})
+    model.cls.predictions.bias.data *= 2.0
+    assert_loads_as(model, tmp_path)
+
+
+def test_a_tied_decoders_copies_do_not_count(folder: Path) -> None:
+    rewrite(folder, lambda arrays: arrays | {"cls.predictions.decoder.bias": np.ones(37),
+                                             "cls.predictions.decoder.weight": np.ones((37, 15))})
+    assert_loads_as(toy_model(), folder)
+
+
 @pytest.mark.parametrize("tie", [True, False], ids=["tied", "untied"])
 def test_encoders_with_or_without_prefix_and_with_any_heads(tmp_path: Path, tie: bool) -> None:
     full, text = toy_model(tie_word_embeddings=tie), only_text(toy_batch())

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from minibert import AdamW, BertConfig, BertForPreTraining, BertModel, no_grad
+from minibert import AdamW, BertConfig, BertForPreTraining, BertModel, Tensor, no_grad
 from minibert.optim import clip_scale, gradient_norm
 
 from .toys import LENGTHS, Batch, only_text, toy_batch, toy_config, toy_model
@@ -79,6 +79,36 @@ def test_dropout_is_on_in_training_only_and_anew_each_time_until_sought_again(se
     again = [loss(), loss()]
     assert calm[0] == calm[1] and noisy == again
     assert len({calm[0], *noisy}) == 3
+
+
+def assert_drops(noisy: np.ndarray, calm: np.ndarray, p: float) -> None:
+    """Every number is either 0, a share of p of them, or what it is without dropout, scaled up."""
+    dropped = noisy == 0.0
+    assert dropped.mean() == pytest.approx(p, abs=0.06) and (calm != 0.0).all()
+    np.testing.assert_allclose(noisy[~dropped], calm[~dropped] / (1.0 - p), rtol=1e-4)
+
+
+def test_dropout_falls_where_bert_drops() -> None:
+    """On the normalised embeddings, and on both projections of a layer before they are added to what came in."""
+    model, ids = toy_model(norm_position="pre"), toy_batch(lengths=(17,) * 6)["input_ids"]
+    layer, rng = model.bert.encoder.layer[0], np.random.default_rng(6)
+    x, fx, wide = (Tensor(rng.standard_normal((6, 17, n))) for n in (15, 15, 19))
+    calm, noisy = ([model.train(mode).bert.embeddings(ids, 0 * ids).data,
+                    layer.attention.output(fx, Tensor(0.0 * x.data)).data,
+                    layer.output(wide, Tensor(0.0 * x.data)).data] for mode in (False, True))
+    for calm_one, noisy_one in zip(calm, noisy, strict=True):
+        assert_drops(noisy_one, calm_one, p=0.2)
+    np.testing.assert_allclose(layer.eval().output(wide, x).data, calm[2] + x.data, rtol=1e-12)
+
+
+def test_attention_drops_with_its_own_probability() -> None:
+    """Values of 1 make the context the sum of the probabilities that survived: 1 on average."""
+    model = toy_model(attention_probs_dropout_prob=0.5, hidden_dropout_prob=0.0).train()
+    attention = model.bert.encoder.layer[0].attention.self
+    attention.value.weight.data[...], attention.value.bias.data[...] = 0.0, 1.0
+    context = attention(Tensor(np.random.default_rng(7).standard_normal((9, 17, 15)))).data
+    assert context.mean() == pytest.approx(1.0, abs=0.1) and context.std() > 0.1
+    np.testing.assert_allclose(attention.eval()(Tensor(np.ones((2, 5, 15)))).data, 1.0, rtol=1e-12)
 
 
 def test_every_layer_drops_something_else() -> None:

@@ -134,7 +134,8 @@ def test_a_state_without_its_step_is_refused(spoil: Callable[[dict[str, np.ndarr
     assert "it does not say which step it belongs to" in refusal(saved)
 
 
-@pytest.mark.parametrize("name", ["m.bert.pooler.dense.bias", "v.cls.predictions.bias", "weight.bert.pooler.dense.bias"])
+@pytest.mark.parametrize("name", ["m.bert.pooler.dense.bias", "v.cls.predictions.bias",
+                                  "weight.bert.pooler.dense.bias"])
 def test_a_state_that_lacks_an_array_is_refused(name: str, saved: Path) -> None:
     arrays, metadata = read_arrays(saved, "")
     del arrays[name]

@@ -1,5 +1,6 @@
 """A disk that fills up costs one sentence, and never the last save."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +14,19 @@ from .process import interrupt_after, outcome, victim
 Copy = Callable[[Path], Path]
 
 
-@pytest.fixture
-def halfway(prepared: Path, copy: Copy, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
     """A run that was stopped after step 13."""
-    folder = copy(prepared)
-    with monkeypatch.context() as patch:
+    folder = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("runs") / "stopped"))
+    with pytest.MonkeyPatch.context() as patch:
         interrupt_after([13], patch)
         assert not resume(folder, 1, tiny.quiet)
     return folder
+
+
+@pytest.fixture
+def halfway(stopped: Path, copy: Copy) -> Path:
+    return copy(stopped)
 
 
 @pytest.mark.parametrize(("file", "share"), [("metrics.jsonl", 0.5), (tiny.MODEL, 0.5), (tiny.STATE, 0.5),

@@ -39,6 +39,17 @@ def cut(batches: Batches, size: int) -> Batches:
             for batch in batches for row in range(0, len(batch["input_ids"]), size)]
 
 
+def test_an_evaluation_reads_held_out_documents_only(loaded: Loaded, batches: Batches) -> None:
+    """Where one sentence ends and the next begins, the words of two documents are hardly ever the same."""
+    texts = [np.concatenate(document).tolist() for document in loaded.corpus.held_out]
+    assert sum(len(batch["input_ids"]) for batch in batches) >= 6
+    for batch in cut(batches, 1):
+        ids, labels = batch["input_ids"][0], batch["labels"][0]
+        whole = np.where(labels == IGNORE_INDEX, ids, labels).tolist()
+        first = whole[1:whole.index(loaded.tokenizer.sep_id)]
+        assert any(text[i:i + len(first)] == first for text in texts for i in range(len(text)))
+
+
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_the_result_does_not_depend_on_the_size_of_the_batches(size: int, model: BertForPreTraining,
                                                                batches: Batches) -> None:

@@ -16,8 +16,8 @@ from . import tiny
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> RunFolder:
     run = RunFolder(tmp_path_factory.mktemp("runs") / "learning")
-    settings = tiny.settings(corpus, hidden=32, dropout=0.0, batch=16, micro_batch=16, steps=150, lr=1e-2,
-                             warmup=10, save_every=150, eval_every=150)
+    settings = tiny.settings(corpus, hidden=32, init_std=0.15, dropout=0.0, batch=16, micro_batch=16, steps=200,
+                             lr=1e-2, warmup=10, save_every=200, eval_every=200)
     assert pretrain(settings, run.path, 2, tiny.quiet)
     return run
 

@@ -1,5 +1,6 @@
 """A corpus and settings so small that a whole pretraining run takes a second."""
 
+from collections.abc import Sequence
 from itertools import cycle, islice, product
 from pathlib import Path
 from random import Random
@@ -11,16 +12,16 @@ NAMES = [a + b for a, b in product(("ba", "do", "ki", "lu"), ("ma", "ne", "so"))
 STATE, MODEL = "training_state.safetensors", "model.safetensors"
 
 
-def sentences() -> list[str]:
+def sentences(words: Sequence[str] = NAMES, between: str = " ") -> list[str]:
     """144 sentences, all different: walks round a circle of twelve words, of which each follows from its neighbour."""
-    walks = [" ".join(islice(cycle(NAMES), start, start + length)) for start in range(12) for length in range(3, 15)]
+    walks = [islice(cycle(words), start, start + length) for start in range(12) for length in range(3, 15)]
     Random(0).shuffle(walks)
-    return walks
+    return [between.join(walk) for walk in walks]
 
 
-def write_corpus(path: Path) -> Path:
+def write_corpus(path: Path, words: Sequence[str] = NAMES, between: str = " ") -> Path:
     """24 documents of six sentences, one a line."""
-    lines = sentences()
+    lines = sentences(words, between)
     documents = ["\n".join(lines[start:start + 6]) for start in range(0, len(lines), 6)]
     path.write_text("\n\n".join(documents) + "\n", encoding="utf-8")
     return path

@@ -26,6 +26,7 @@ from minibert.train.metrics import MetricsLog
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from train import tiny
 
+
 def wait_for_signal(stuck: bool) -> None:
     """Make the fifth step say that it began, and not end before a signal was noticed."""
     noticed: list[Interrupts] = []
