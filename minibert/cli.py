@@ -31,9 +31,10 @@ A run folder is a Hugging Face model folder: transformers loads it, and minibert
 PRETRAIN = """\
 Pretrain a BERT: guess masked words, and tell whether one sentence follows another.
 
-Without flags it trains on the documentation topics and docstrings of the running Python and of NumPy. A tenth of
-a run goes by before the loss leaves the unigram floor, the entropy of single words: that is normal. The run folder
-holds the model, the vocabulary, metrics.jsonl, and the curves loss.png and accuracy.png. Ctrl-C saves and stops."""
+Without flags it trains on the documentation topics and docstrings of the running Python and of NumPy. The run folder
+holds the model, the vocabulary, metrics.jsonl, and the curves loss.png and accuracy.png, with their floors: chance,
+and the unigram entropy, which is the loss of a model that knows how frequent words are and reads no context. With
+--start random a run stays at that floor for its first 2,000 to 3,000 steps. Ctrl-C saves and stops."""
 
 CORPUS = """\
 Text is UTF-8. By default a blank line ends a document, and each line is a paragraph, or a sentence: Google's format
@@ -107,14 +108,15 @@ def _add_pretrain(commands: Any) -> None:
 def _add_setting(group: Any, name: str, default: Any, details: dict[str, Any]) -> None:
     """A flag for one field of the settings; it is absent from the result when the user did not give it."""
     flag = "--" + name.replace("_", "-")
-    shown = "" if default in (None, ()) or "[" in details["help"] else f" [{default}]"
+    words = {True: "on", False: "off"} if isinstance(default, bool) else {}
+    shown = "" if default in (None, ()) else f" [{words.get(default, default)}]"
     details |= {"dest": name, "default": argparse.SUPPRESS, "help": details["help"] + shown}
     if isinstance(default, bool):
         group.add_argument(flag, action=argparse.BooleanOptionalAction, **details)
     elif isinstance(default, tuple):
         group.add_argument(flag, **details)
     else:
-        kind = int if default is None else type(default)
+        kind = details.pop("type", type(default))
         details.setdefault("metavar", None if "choices" in details else "N")
         group.add_argument(flag, type=kind, **details)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from minibert.errors import InputError
 
+TEMPORARY = ".{name}.{process}.tmp"  # the name of a file that is being written, to be renamed when it is whole
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, or leave it as it was: never anything in between.
@@ -23,7 +25,7 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises InputError when that fails; the file that was there is untouched then.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(TEMPORARY.format(name=path.name, process=os.getpid()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

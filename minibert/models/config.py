@@ -22,8 +22,8 @@ BOOKKEEPING = {
 MUST_BE_OFF = ("is_decoder", "add_cross_attention")  # these make another model of it
 KINDS: dict[Any, tuple[Any, str]] = {int: (int, "a whole number"), float: (int | float, "a number"),
                                      bool: (bool, "True or False"), str: (str, "a name")}
-PRESETS = {  # layers, hidden, heads: Turc et al. 2019 (arXiv:1908.08962); width is four times hidden
-    "tiny": (2, 128, 2),
+PRESETS = {  # layers, hidden, heads: Turc et al. 2019 (arXiv:1908.08962), whose tiny has two heads; width 4 x hidden
+    "tiny": (2, 128, 4),
     "mini": (4, 256, 4),
     "small": (4, 512, 8),
     "base": (12, 768, 12),

@@ -18,13 +18,14 @@ import numpy as np
 from minibert.backend import Array
 from minibert.errors import InputError
 from minibert.models.pretraining import BertForPreTraining
-from minibert.nn.attention import SelfAttention
+from minibert.nn import Linear, MultiHeadAttention, SelfAttention
 from minibert.nn.positions import sinusoidal_positions
 from minibert.train.corpus import Documents
 from minibert.train.lanes import single_threaded_blas
 
 WINDOW = 5  # words this near count as company
 SMOOTHING = 0.75  # of the frequency of the company; Levy, Goldberg and Dagan 2015, section 3.2
+FIRST_SCORE = 5.0  # of a head's own distance; e^5 = 148 times the weight of a token that scores 0
 LONGEST_WAVE = 100.0  # in units of 2 pi: sentence pairs are shorter than the texts of Vaswani et al.
 LARGEST_VOCABULARY = 16384  # the table of counts has the square of it
 
@@ -35,26 +36,40 @@ def start_from_counts(model: BertForPreTraining, documents: Documents, seed: int
     Raises InputError when the vocabulary is too large to be counted in pairs.
     """
     c = model.config
-    if c.vocab_size > LARGEST_VOCABULARY:
-        raise InputError(f"--start counts needs a table of {c.vocab_size} x {c.vocab_size} counts, and "
-                         f"{LARGEST_VOCABULARY} is the most: choose --start random or a smaller --vocab-size")
+    check_countable(c.vocab_size)
     generator = np.random.default_rng([seed, 1])
     with single_threaded_blas():  # so that the bits do not depend on the number of threads
         counts = company_counts(documents, c.vocab_size)
         vectors = word_vectors(counts, c.hidden_size, generator)
-    scale = c.hidden_size**-0.5  # rows of length 1, so that the first scores are cosines times sqrt(H)
+    scale = c.hidden_size**-0.5  # so that a map keeps the length of what it maps, and a word vector has length 1
     model.bert.embeddings.word_embeddings.weight.assign(scale * vectors)
     frequency = np.bincount(np.concatenate([s for d in documents for s in d]), minlength=c.vocab_size) + 0.5
     model.cls.predictions.bias.assign(np.log(frequency / frequency.sum()))
     transform = model.cls.predictions.transform.dense.weight
-    transform.assign(np.eye(c.hidden_size) + 0.5 * transform.data)
+    transform.assign(np.eye(c.hidden_size) + 0.5 * scale / transform.data.std() * transform.data)
+    for module in model.modules():  # what attention fetches must arrive: these maps keep its length
+        if isinstance(module, MultiHeadAttention):
+            _set_deviation(module.self.value, scale)
+            _set_deviation(module.output.dense, scale)
+    _set_deviation(model.bert.pooler.dense, scale)
     if model.bert.embeddings.position_embeddings is None:
         return
     waves = sinusoidal_positions(c.max_position_embeddings, c.hidden_size, longest=LONGEST_WAVE)
     model.bert.embeddings.position_embeddings.weight.assign(scale * math.sqrt(2.0) * waves)
     for module in model.modules():
-        if isinstance(module, SelfAttention):
-            look_at_neighbours(module, c.hidden_size)
+        if isinstance(module, MultiHeadAttention):
+            look_at_neighbours(module.self, FIRST_SCORE)
+
+
+def check_countable(vocab_size: int) -> None:
+    """Raises InputError when the vocabulary is too large to be counted in pairs."""
+    if vocab_size > LARGEST_VOCABULARY:
+        raise InputError(f"--start counts needs a table of {vocab_size} x {vocab_size} counts, and "
+                         f"{LARGEST_VOCABULARY} is the most: choose --start random or a smaller --vocab-size")
+
+
+def _set_deviation(layer: Linear, std: float) -> None:
+    layer.weight.assign(layer.weight.data * (std / layer.weight.data.std()))
 
 
 def company_counts(documents: Documents, vocab_size: int) -> Array:
@@ -104,22 +119,25 @@ def word_vectors(C: Array, width: int, generator: np.random.Generator) -> Array:
     return np.where(never_met, generator.standard_normal(E.shape), E / np.where(never_met, 1.0, length))  # (3)
 
 
-def look_at_neighbours(attention: SelfAttention, hidden: int) -> None:
-    """Make head h prefer the token at distance -1, +1, -2, +2, ... from its own.
+def look_at_neighbours(attention: SelfAttention, first_score: float) -> None:
+    """Make head h prefer the token at distance -1, +1, -2, +2, ... from its own, by about `first_score`.
 
-    A rotation R_n of each pair of sine and cosine turns the wave of position t into that of t + n. With the
-    keys W_k as they are, queries W_q = W_k R_n match best the key that stands n further on.
+    A rotation R_n of each pair of sine and cosine turns the wave of position t into that of t + n. With keys
+    W_k, queries W_q = W_k R_n match best the key that stands n further on. Half of the square of a normalised
+    input is position, so that match scores sqrt(D) H std^2 / 2 for keys of deviation std, and the others 0.
     """
-    frequencies = LONGEST_WAVE ** (-np.arange(0, hidden, 2) / hidden)
-    queries = attention.key.weight.data.copy()
-    D = hidden // attention.heads
+    H = attention.key.weight.shape[0]
+    D = H // attention.heads
+    frequencies = LONGEST_WAVE ** (-np.arange(0, H - 1, 2) / H)
+    keys = attention.key.weight.data
+    keys = keys / keys.std() * math.sqrt(2.0 * first_score / (H * math.sqrt(D)))
+    queries = keys.copy()
     for head in range(attention.heads):
         n = (head // 2 + 1) * (-1 if head % 2 == 0 else 1)
-        rows = slice(head * D, (head + 1) * D)
-        sine, cosine = queries[rows, 0::2].copy(), queries[rows, 1::2].copy()
-        pairs = cosine.shape[1]
         c, s = np.cos(n * frequencies), np.sin(n * frequencies)
-        queries[rows, 0::2] = sine * c
-        queries[rows, 0:2 * pairs:2] -= cosine * s[:pairs]
-        queries[rows, 1::2] = sine[:, :pairs] * s[:pairs] + cosine * c[:pairs]
+        rows = slice(head * D, (head + 1) * D)
+        sine, cosine = keys[rows, 0:H - 1:2], keys[rows, 1::2]
+        queries[rows, 0:H - 1:2] = sine * c - cosine * s
+        queries[rows, 1::2] = sine * s + cosine * c
+    attention.key.weight.assign(keys)
     attention.query.weight.assign(queries)

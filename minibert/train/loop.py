@@ -47,7 +47,7 @@ class Trainer:
             while self.optimizer.steps < s.steps and not interrupts.requested:
                 self.step()
                 self._after_step(bar)
-            if self.optimizer.steps % s.save_every:
+            if self.optimizer.steps % s.save_every or self.optimizer.steps == 0:
                 self.save()
         self.lanes.close()
         return self.optimizer.steps == s.steps
@@ -61,7 +61,7 @@ class Trainer:
         if not math.isfinite(sums.masked_loss + sums.pair_loss + norm):
             raise InputError(f"the loss or its gradient stopped being a number at step {number + 1}: start again with "
                              f"a smaller --lr, or a longer --warmup; the last save in {self.run.path} is kept")
-        self.optimizer.lr = warmup_linear(number + 1, s.lr, s.warmup, s.steps)
+        self.optimizer.lr = warmup_linear(number + 1, s.peak_lr(self.model.config), s.warmup, s.steps)
         self.optimizer.step(clip_scale(norm, s.clip))
         self.optimizer.zero_grad()
         self.recent.append((sums, int(batch["attention_mask"].sum()), norm))

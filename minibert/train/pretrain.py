@@ -17,7 +17,7 @@ from minibert.text.python_docs import python_documents
 from minibert.text.tokenizer import Tokenizer
 from minibert.train.checkpoint import load_checkpoint
 from minibert.train.corpus import TokenisedCorpus
-from minibert.train.count_start import start_from_counts
+from minibert.train.count_start import check_countable, start_from_counts
 from minibert.train.evaluation import Evaluation, Floors, evaluate, floors
 from minibert.train.lanes import Lanes, single_threaded_blas
 from minibert.train.loop import Trainer
@@ -57,14 +57,21 @@ class Loaded:
         return floors(self.corpus.held_out, self.tokenizer.vocab_size)
 
 
-def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = print) -> bool:
+def say_now(text: str) -> None:
+    """Print at once, even into a pipe."""
+    print(text, flush=True)
+
+
+def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = say_now) -> bool:
     """Start a run in `folder` and train it.  True when it reached its end; see `resume` otherwise.
 
     Raises InputError for bad text or settings, or when the folder holds a run already.
     """
     run = RunFolder(folder)
     run.refuse_existing()
-    settings.model_config(max(settings.vocab_size, 1))  # a shape that cannot be is said before the work begins
+    settings.model_config(settings.vocab_size)  # what cannot be is said before the work begins
+    if settings.start == "counts":
+        check_countable(settings.vocab_size)
     train, held_out = prepare_text(settings, say)
     say(f"vocabulary: training {settings.vocab_size:,} WordPieces")
     tokenizer = Tokenizer.train((s for d in train for s in d.sentences), settings.vocab_size, not settings.cased)
@@ -73,7 +80,7 @@ def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = 
     return _train(Loaded(run, settings, tokenizer, corpus), threads, say)
 
 
-def resume(folder: Path, threads: int, say: Say = print) -> bool:
+def resume(folder: Path, threads: int, say: Say = say_now) -> bool:
     """Go on with a run where it was saved last, to the same bits as if it had never stopped."""
     return _train(Loaded.read(folder), threads, say)
 
@@ -95,12 +102,14 @@ def prepare_text(settings: PretrainSettings, say: Say) -> tuple[list[Document], 
 def _train(loaded: Loaded, threads: int, say: Say) -> bool:
     run, s, tokenizer = loaded.run, loaded.settings, loaded.tokenizer
     model = BertForPreTraining(s.model_config(tokenizer.vocab_size), seed=s.seed)
-    optimizer = AdamW(model.parameters(), s.lr, (s.beta1, s.beta2), s.eps, s.weight_decay, s.bias_correction)
+    optimizer = AdamW(model.parameters(), s.peak_lr(model.config), (s.beta1, s.beta2), s.eps, s.weight_decay,
+                      s.bias_correction)
     if run.state.exists():
         load_checkpoint(run.state, model, optimizer, s.seed)
         say(f"resuming {run.path} at step {optimizer.steps:,} of {s.steps:,}")
     elif s.start == "counts":
         start_from_counts(model, loaded.corpus.train, s.seed)
+    run.remove_leftovers()
     run.metrics.rewind(optimizer.steps)
     batches = PretrainingBatches(loaded.corpus.train, tokenizer, s.batch, s.length, s.seed, s.mask_rate, s.whole_word,
                                  s.short_pairs)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minibert.errors import InputError
-from minibert.files import write_atomically
+from minibert.files import TEMPORARY, write_atomically
 from minibert.text.tokenizer import Tokenizer
 from minibert.train.corpus import TokenisedCorpus
 from minibert.train.metrics import MetricsLog
@@ -44,6 +44,12 @@ class RunFolder:
             if (self.path / name).exists():
                 raise InputError(f"{self.path} already holds a run or a model: `minibert pretrain --resume "
                                  f"{self.path}` continues a run, another --out starts a new one")
+
+    def remove_leftovers(self) -> None:
+        """Delete files that a killed process was still writing."""
+        for path in self.path.glob(TEMPORARY.format(name="*", process="[0-9]*")):
+            if path.is_file():
+                path.unlink(missing_ok=True)
 
     def prepare(self, settings: PretrainSettings, tokenizer: Tokenizer, corpus: TokenisedCorpus) -> None:
         """Write what stays the same during the run."""

@@ -34,12 +34,12 @@ class PretrainSettings:
     whole_word: bool = _flag(False, "data", "mask all pieces of a word together")
     short_pairs: float = _flag(0.1, "data", "share of the pairs that are made shorter on purpose")
 
-    preset: str = _flag("tiny", "model", "a published shape; the flags below override parts of it",
+    preset: str = _flag("tiny", "model", "a well-known shape; the flags below override parts of it",
                         choices=tuple(PRESETS))
-    layers: int | None = _flag(None, "model", "encoder layers")
-    hidden: int | None = _flag(None, "model", "width of every vector")
-    heads: int | None = _flag(None, "model", "attention heads; they divide the width")
-    width: int | None = _flag(None, "model", "width of the feed-forward networks [4 x hidden]")
+    layers: int | None = _flag(None, "model", "encoder layers", type=int)
+    hidden: int | None = _flag(None, "model", "width of every vector", type=int)
+    heads: int | None = _flag(None, "model", "attention heads; they divide the width", type=int)
+    width: int | None = _flag(None, "model", "width of the feed-forward networks [4 x hidden]", type=int)
     activation: str = _flag("gelu", "model", "gelu is exact, gelu_new is its tanh approximation",
                             choices=("gelu", "gelu_new", "relu", "tanh"))
     positions: str = _flag("absolute", "model", "absolute: a learned vector for each position; or sinusoidal",
@@ -50,13 +50,14 @@ class PretrainSettings:
     start: str = _flag("counts", "model", "initial weights: counts takes word vectors, output bias and the heads' "
                        "first looks from word counts, which saves thousands of steps; random is plain BERT",
                        choices=("counts", "random"))
-    init_std: float = _flag(0.05, "model", "deviation of the initial weights (BERT: 0.02)")
+    init_std: float = _flag(0.03, "model", "deviation of the initial weights (BERT: 0.02)")
 
     steps: int = _flag(6000, "training", "updates of the weights")
     batch: int = _flag(16, "training", "sentence pairs an update")
     micro_batch: int = _flag(8, "training", "pairs that are computed at a time: smaller parts stay in the cache, "
                              "and do not change the result beyond rounding")
-    lr: float = _flag(2e-3, "training", "peak learning rate: reached after the warm-up, 0 at the end")
+    lr: float | None = _flag(None, "training", "peak learning rate: reached after the warm-up, 0 at the end [0.32 / "
+                             "width of the vectors: 0.0025 for tiny, 0.0004 for base]", type=float)
     warmup: int = _flag(200, "training", "updates until the learning rate has risen to its peak")
     weight_decay: float = _flag(0.01, "training", "pull of AdamW towards 0, on matrices only")
     beta1: float = _flag(0.9, "training", "how slowly AdamW's mean gradient changes")
@@ -79,7 +80,8 @@ class PretrainSettings:
         for name in ("dropout", "beta1", "beta2"):
             self._require(name, 0.0 <= getattr(self, name) < 1.0, "at least 0 and below 1")
         for name in ("lr", "eps", "init_std"):
-            self._require(name, 0.0 < getattr(self, name) < float("inf"), "a number above 0")
+            value = getattr(self, name)
+            self._require(name, value is None or 0.0 < value < float("inf"), "a number above 0")
         self._require("weight_decay", 0.0 <= self.weight_decay < float("inf"), "a number of at least 0")
         self._require("short_pairs", 0.0 <= self.short_pairs <= 1.0, "between 0 and 1")
         self._require("clip", self.clip > 0.0, "above 0")
@@ -92,7 +94,7 @@ class PretrainSettings:
         self._require("corpus", isinstance(self.corpus, tuple) and all(isinstance(file, str) for file in self.corpus),
                       "a list of file names")
         for f in fields(self):
-            value, example = getattr(self, f.name), 0 if f.default is None else f.default
+            value, example = getattr(self, f.name), f.metadata["type"]() if f.default is None else f.default
             if f.name != "corpus" and not (value is None and f.default is None):
                 kinds, what = KINDS[type(example)]
                 self._require(f.name, isinstance(value, kinds) and isinstance(value, bool) is isinstance(example, bool),
@@ -113,6 +115,10 @@ class PretrainSettings:
             max_position_embeddings=self.length, hidden_act=self.activation, hidden_dropout_prob=self.dropout,
             attention_probs_dropout_prob=self.dropout, position_embedding_type=self.positions,
             norm_position=self.norm, initializer_range=self.init_std)
+
+    def peak_lr(self, config: BertConfig) -> float:
+        """The learning rate at the end of the warm-up: wider models bear only smaller ones."""
+        return self.lr or 0.32 / config.hidden_size
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

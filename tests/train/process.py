@@ -25,7 +25,10 @@ def victim(*arguments: object) -> subprocess.Popen[str]:
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit code, output and errors of a process, once it has ended; no traceback may be among them."""
     with process:
-        output, errors = process.communicate(timeout=120)
+        try:
+            output, errors = process.communicate(timeout=100)
+        finally:
+            process.kill()  # no effect on one that has ended
     assert "Traceback" not in errors
     return process.returncode, output, errors
 

@@ -45,7 +45,7 @@ def test_the_log_has_the_means_of_every_ten_steps_and_every_evaluation(finished:
 def test_the_learning_rate_in_the_log_is_that_of_the_step(finished: Path) -> None:
     s = Loaded.read(finished).settings
     for record in of_training(finished):
-        assert record["lr"] == warmup_linear(int(record["step"]), s.lr, s.warmup, s.steps)
+        assert record["lr"] == warmup_linear(int(record["step"]), s.peak_lr(s.model_config(100)), s.warmup, s.steps)
 
 
 def test_every_line_of_the_log_is_json_to_the_letter(finished: Path) -> None:

@@ -35,7 +35,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("steps", True, "a whole number"),
     ("layers", 1.5, "a whole number"),
     ("lr", "fast", "a number"),
-    ("lr", None, "a number"),
+    ("eps", None, "a number"),
     ("cased", 1, "True or False"),
     ("preset", 3, "a name"),
     ("preset", "huge", "one of tiny, mini, small, base"),
@@ -60,6 +60,13 @@ def test_the_edges_of_what_is_possible_are_accepted() -> None:
     settings = PretrainSettings(layers=1, hidden=1, heads=1, width=1, steps=1, warmup=0, length=8, dropout=0.0,
                                 beta1=0.0, weight_decay=0, short_pairs=1, clip=math.inf, seed=2**64 - 1, lr=1)
     assert settings.model_config(100).intermediate_size == 1
+
+
+def test_the_learning_rate_follows_the_width_unless_it_is_given() -> None:
+    assert PretrainSettings().peak_lr(PretrainSettings().model_config(100)) == pytest.approx(0.0025)
+    wide = PretrainSettings(preset="base")
+    assert wide.peak_lr(wide.model_config(100)) == pytest.approx(0.32 / 768)
+    assert PretrainSettings(lr=0.5).peak_lr(wide.model_config(100)) == 0.5
 
 
 def test_every_setting_was_tried_with_a_bad_value() -> None:
