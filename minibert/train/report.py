@@ -8,11 +8,11 @@ from minibert.models.pretraining import BertForPreTraining
 from minibert.text.tokenizer import Tokenizer
 from minibert.train.evaluation import Evaluation, Floors
 
-SENTENCES = (  # none of them stands in the documentation that the default run is trained on
+SENTENCES = (  # not taken from the documentation: with Python 3.11 none of them, however filled, stands in it
     "Raise a [MASK] if the key is not found.",
     "Return the number of [MASK] in the list.",
     "Return True if the [MASK] is empty.",
-    "The default [MASK] is None.",
+    "If no [MASK] is given, return None.",
     "This method is called when the object is [MASK].",
     "Open the [MASK] for reading.",
 )
