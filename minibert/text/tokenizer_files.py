@@ -1,7 +1,6 @@
 """A tokenizer on disk, as Hugging Face's BERT has it: vocab.txt, tokenizer.json, tokenizer_config.json."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 
 from minibert.errors import InputError
+from minibert.files import write_atomically
 from minibert.text.wordpiece import CONTINUATION, SPECIAL_TOKENS
 
 VOCABULARY = "vocab.txt"
@@ -53,7 +53,6 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, Path]:
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, pieces: Sequence[str], max_length: int) -> None:
     """Write the three files, such that `transformers.AutoTokenizer.from_pretrained(folder)` reads them."""
-    folder.mkdir(parents=True, exist_ok=True)
     normalizer = json.loads(tokenizer.to_str())["normalizer"] or {}
     config = {
         "tokenizer_class": "BertTokenizer",
@@ -63,9 +62,9 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, pieces: Sequence[str], m
         "model_max_length": max_length,
         **{f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS},
     }
-    _write(folder / VOCABULARY, "".join(f"{piece}\n" for piece in pieces))
-    _write(folder / TOKENIZER, tokenizer.to_str(pretty=True))
-    _write(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+    write_atomically(folder / VOCABULARY, "".join(f"{piece}\n" for piece in pieces).encode())
+    write_atomically(folder / TOKENIZER, tokenizer.to_str(pretty=True).encode())
+    write_atomically(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def _read_json_tokenizer(file: Path) -> Tokenizer:
@@ -122,14 +121,3 @@ def _read(file: Path) -> str:
         raise InputError(
             f"{file}: the file cannot be read ({error.strerror}): check its permissions."
         ) from None
-
-
-def _write(file: Path, text: str) -> None:
-    """Write beside the file, then put it in place in one step: no reader ever sees half a file."""
-    draft = file.with_name(f"{file.name}.{os.getpid()}.draft")
-    try:
-        with open(draft, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        os.replace(draft, file)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -122,9 +122,10 @@ def word_vectors(C: Array, width: int, generator: np.random.Generator) -> Array:
 def look_at_neighbours(attention: SelfAttention, first_score: float) -> None:
     """Make head h prefer the token at distance -1, +1, -2, +2, ... from its own, by about `first_score`.
 
-    A rotation R_n of each pair of sine and cosine turns the wave of position t into that of t + n. With keys
-    W_k, queries W_q = W_k R_n match best the key that stands n further on. Half of the square of a normalised
-    input is position, so that match scores sqrt(D) H std^2 / 2 for keys of deviation std, and the others 0.
+    A rotation R_n of each pair of sine and cosine turns the wave of position t into that of t + n. With keys W_k
+    and queries W_q = W_k R_n, what position t asks for is what position t + n offers. Half of the square of a
+    normalised input is position, so that match scores sqrt(D) H std^2 / 2 for keys of deviation std. A token's own
+    word matches, too, because the rotation turns its vector only in part.
     """
     H = attention.key.weight.shape[0]
     D = H // attention.heads

@@ -71,7 +71,7 @@ class Trainer:
         s, step = self.settings, self.optimizer.steps
         bar.update()
         if step % LOG_EVERY == 0 or step == s.steps:
-            bar.set_postfix_str(self._log())
+            bar.set_postfix_str(self._log(), refresh=False)
         if step % s.eval_every == 0 or step == s.steps:
             held_out = self.evaluate()
             self.shown = f", held-out perplexity {held_out.perplexity:.0f}, next {held_out.pair_accuracy:.0%}"
@@ -112,5 +112,5 @@ def _progress_bar(first: int, total: int) -> tqdm:
     bar = tqdm(total=total, initial=first, unit="step", dynamic_ncols=True, desc="pretrain",
                bar_format="{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}] {postfix}")
     if not bar.fp.isatty():
-        bar.mininterval = bar.miniters = 30
+        bar.mininterval = 30.0
     return bar

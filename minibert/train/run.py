@@ -53,11 +53,7 @@ class RunFolder:
 
     def prepare(self, settings: PretrainSettings, tokenizer: Tokenizer, corpus: TokenisedCorpus) -> None:
         """Write what stays the same during the run."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            tokenizer.save(self.path, settings.length)
-        except OSError as error:
-            raise InputError(f"cannot write into the folder {self.path}: {error.strerror or error}") from error
+        tokenizer.save(self.path, settings.length)
         corpus.save(self.corpus)
         write_atomically(self.settings, (json.dumps(settings.to_dict(), indent=2) + "\n").encode())
 

@@ -129,6 +129,6 @@ def test_a_failed_save_leaves_the_old_file(
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         Tokenizer.train(SENTENCES[:2] * 2, 60).save(tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
