@@ -4,18 +4,17 @@ Parameters have the names of Hugging Face's `BertModel`.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from minibert import functional as F
 from minibert.backend import Array
 from minibert.errors import InputError
-from minibert.interop.hugging_face import load_weights, save_weights
 from minibert.models.config import BertConfig
 from minibert.models.inputs import attention_mask as as_mask
 from minibert.models.inputs import integers, warn
+from minibert.models.pretrained import PretrainedModel
 from minibert.nn import (
     Dropout,
     Embedding,
@@ -103,7 +102,7 @@ class BertPooler(Module):
         return F.tanh(self.dense(x[:, 0]))
 
 
-class BertModel(Module):
+class BertModel(PretrainedModel):
     """Embeddings, encoder and pooler.
 
     seed: of the initial weights and of dropout.  dtype: float32 to train, float64 to check.
@@ -112,7 +111,7 @@ class BertModel(Module):
     def __init__(self, config: BertConfig, seed: int = 0, dtype: Any = np.float32,
                  init: Initializer | None = None) -> None:
         init = init or Initializer(seed, config.initializer_range, dtype)
-        self.config = config
+        super().__init__(config)
         self.embeddings = BertEmbeddings(config, init)
         self.encoder = BertEncoder(config, init)
         self.pooler = BertPooler(config.hidden_size, init)
@@ -140,15 +139,3 @@ class BertModel(Module):
         probs: list[Array] | None = [] if output_attentions else None
         x = self.encoder(self.embeddings(input_ids, token_type_ids), mask, states, probs)
         return BertOutput(x, self.pooler(x), states, probs)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, dtype: Any = np.float32) -> Self:
-        """Read a model folder that minibert or Hugging Face's transformers saved; ready for use, dropout off."""
-        model = cls(BertConfig.from_pretrained(folder), dtype=dtype)
-        load_weights(model, folder)
-        return model.eval()
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, which transformers loads."""
-        self.config.save_pretrained(folder)
-        save_weights(self, folder)

@@ -1,16 +1,15 @@
 """BERT with the two heads it is pretrained with: masked language model and next sentence."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from minibert import functional as F
-from minibert.interop.hugging_face import load_weights, save_weights
 from minibert.models.bert import BertModel, BertOutput
 from minibert.models.config import BertConfig
 from minibert.models.inputs import integers
+from minibert.models.pretrained import PretrainedModel
 from minibert.nn import Initializer, LayerNorm, Linear, Module, Parameter
 from minibert.nn.encoder import ACTIVATIONS
 from minibert.ops.loss import IGNORE_INDEX
@@ -79,12 +78,12 @@ class PreTrainingOutput(BertOutput):
         return self._predictions(self.last_hidden_state)
 
 
-class BertForPreTraining(Module):
+class BertForPreTraining(PretrainedModel):
     """BERT with both heads.  `seed` and `dtype` as for BertModel."""
 
     def __init__(self, config: BertConfig, seed: int = 0, dtype: Any = np.float32) -> None:
         init = Initializer(seed, config.initializer_range, dtype)
-        self.config = config
+        super().__init__(config)
         self.bert = BertModel(config, seed, dtype, init)
         self.cls = PreTrainingHeads(config, self.bert.embeddings.word_embeddings.weight, init)
         self.name_parameters()
@@ -114,15 +113,3 @@ class BertForPreTraining(Module):
         losses = [loss for loss in (output.masked_lm_loss, output.next_sentence_loss) if loss is not None]
         output.loss = sum(losses[1:], losses[0]) if losses else None
         return output
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, dtype: Any = np.float32) -> Self:
-        """Read a model folder that minibert or Hugging Face's transformers saved; ready for use, dropout off."""
-        model = cls(BertConfig.from_pretrained(folder), dtype=dtype)
-        load_weights(model, folder)
-        return model.eval()
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, which transformers loads as BertForPreTraining."""
-        self.config.save_pretrained(folder)
-        save_weights(self, folder)
