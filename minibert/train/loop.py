@@ -74,7 +74,7 @@ class Trainer:
             bar.set_postfix_str(self._log(), refresh=False)
         if step % s.eval_every == 0 or step == s.steps:
             held_out = self.evaluate()
-            self.shown = f", held-out perplexity {held_out.perplexity:.0f}, next {held_out.pair_accuracy:.0%}"
+            self.shown = f", held-out perplexity {held_out.perplexity:.0f}"
             self.clock = time.perf_counter()
         if step % s.save_every == 0:
             self.save()
@@ -92,7 +92,7 @@ class Trainer:
             gradient_norm=float(np.mean(norms)), tokens_per_second=round(speed))
         self.recent, self.clock = [], now
         return (f"loss {masked_loss + pair_loss:.2f}, masked {mean.masked_accuracy:.0%}, "
-                f"next {mean.pair_accuracy:.0%}, {speed / 1000:.1f}k tokens/s{self.shown}")
+                f"next {mean.pair_accuracy:.0%}, {speed / 1000:.1f}k tok/s{self.shown}")
 
     def evaluate(self) -> Evaluation:
         """Numbers on the held-out documents, logged."""
@@ -110,7 +110,7 @@ class Trainer:
 def _progress_bar(first: int, total: int) -> tqdm:
     """A bar with the time left; in a file or a pipe, a line every half minute."""
     bar = tqdm(total=total, initial=first, unit="step", dynamic_ncols=True, desc="pretrain",
-               bar_format="{desc} {percentage:3.0f}%|{bar:12}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}] {postfix}")
+               bar_format="{desc} {percentage:3.0f}%|{bar:8}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]")
     if not bar.fp.isatty():
         bar.mininterval = 30.0
     return bar
