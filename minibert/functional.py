@@ -6,6 +6,8 @@ indexing, `sum` and `mean` are also methods of `Tensor`.
 
 from typing import Any
 
+import numpy as np
+
 from minibert.backend import Array
 from minibert.ops.dropout import DropoutKey
 from minibert.ops.reduction import Axis
@@ -89,9 +91,9 @@ def merge_heads(x: Tensor) -> Tensor:
     return apply("merge_heads", x)
 
 
-def embedding(table: Tensor, ids: Array) -> Tensor:
+def embedding(table: Tensor, ids: Any) -> Tensor:
     """Rows of a table."""
-    return apply("embedding", table, ids)
+    return apply("embedding", table, _integers(ids))
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -132,4 +134,9 @@ def dropout(x: Tensor, p: float, key: DropoutKey) -> Tensor:
 
 def cross_entropy(logits: Tensor, labels: Any, count: int | None = None) -> Tensor:
     """Mean surprise over the labelled positions."""
-    return apply("cross_entropy", logits, labels, count)
+    return apply("cross_entropy", logits, _integers(labels), count)
+
+
+def _integers(values: Any) -> Any:
+    """A list as an array; an array or a tensor as it is."""
+    return np.asarray(values) if isinstance(values, list | tuple) else values

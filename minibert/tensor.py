@@ -135,9 +135,9 @@ class Tensor:
             index = tuple(part.data if isinstance(part, Tensor) else part for part in index)
         return apply("getitem", self, index)
 
-    def reshape(self, *shape: int) -> "Tensor":
-        """The same numbers in another shape; one length may be -1."""
-        return apply("reshape", self, shape)
+    def reshape(self, *shape: Any) -> "Tensor":
+        """The same numbers in another shape, given as numbers or as one tuple; one length may be -1."""
+        return apply("reshape", self, shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape)
 
     def transpose(self, *axes: int) -> "Tensor":
         """The axes in another order; without arguments, reversed."""

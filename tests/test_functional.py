@@ -109,3 +109,18 @@ def test_normal_cdf_at_the_ends() -> None:
         ends = normal_cdf(np.array([-np.inf, -40.0, 0.0, 40.0, np.inf], dtype))
         np.testing.assert_array_equal(ends, [0.0, 0.0, 0.5, 1.0, 1.0])
         assert np.isnan(normal_cdf(np.array([np.nan], dtype)))
+
+
+def test_lists_of_ids_and_labels_and_a_shape_as_a_tuple_are_taken_as_they_are_meant() -> None:
+    table = Tensor(np.random.default_rng(5).standard_normal((7, 6)))
+    x = F.embedding(table, [[1, 3, 3], [0, 6, 2]])
+    assert (x.data == table.data[np.array([[1, 3, 3], [0, 6, 2]])]).all()
+    assert x.reshape((3, 12)).shape == x.reshape(3, 12).shape == (3, 12)
+    assert F.cross_entropy(x, [[1, 2, 5], [0, -100, 3]]).item() > 0
+
+
+def test_a_count_below_the_labels_at_hand_is_refused() -> None:
+    logits = Tensor(np.zeros((3, 4)))
+    with pytest.raises(InputError, match="count is 2, but there are 3 labelled positions"):
+        F.cross_entropy(logits, np.array([1, 2, 3]), 2)
+    assert F.cross_entropy(logits, np.array([1, -100, 3]), 2).item() == pytest.approx(np.log(4))

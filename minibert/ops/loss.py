@@ -21,7 +21,8 @@ def cross_entropy(logits: Array, labels: Array, count: int | None = None) -> tup
     count: by default the number of labelled positions here; when a batch is processed in parts, pass the
     number in the whole batch, and the parts add up to the same loss and gradient however it was cut.
     Without any labelled position the loss is 0, and so is its gradient.
-    Raises InputError when a label is neither a class nor IGNORE_INDEX, or the shapes do not belong together.
+    Raises InputError when a label is neither a class nor IGNORE_INDEX, when count is below the number of labels
+    here, or when the shapes do not belong together.
     Devlin et al. 2019, section 3.1 (arXiv:1810.04805).
     """
     xp = array_module(logits)
@@ -31,6 +32,9 @@ def cross_entropy(logits: Array, labels: Array, count: int | None = None) -> tup
     rows = xp.flatnonzero(labels != IGNORE_INDEX)                         # (M,)
     classes = labels[rows]
     _check_labels(classes, logits.shape[-1])
+    if count is not None and count < rows.size:
+        raise InputError(f"count is {count}, but there are {rows.size} labelled positions here alone: pass the number "
+                         f"in the whole batch")
     scale = 1.0 / max(rows.size if count is None else count, 1)
     p = logits.reshape(-1, logits.shape[-1])[rows]                        # (M, V), a copy
     p -= p.max(axis=-1, keepdims=True)
