@@ -34,7 +34,7 @@ Pretrain a BERT: guess masked words, and tell whether one sentence follows anoth
 Without flags it trains on the documentation topics and docstrings of the running Python and of NumPy. The run folder
 holds the model, the vocabulary, metrics.jsonl, and the curves loss.png and accuracy.png, with their floors: chance,
 and the unigram entropy, which is the loss of a model that knows how frequent words are and reads no context. With
---start random a run stays at that floor for its first 2,000 to 3,000 steps. Ctrl-C saves and stops."""
+--start random a run stays near that floor for its first thousands of steps. Ctrl-C saves and stops."""
 
 CORPUS = """\
 Text is UTF-8. By default a blank line ends a document, and each line is a paragraph, or a sentence: Google's format

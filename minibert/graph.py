@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from minibert.backend import Array, array_module
@@ -75,11 +76,17 @@ class Node:
                                  f"would be wrong: call backward before the optimiser's step")
 
 
-def calling_line() -> str:
-    """file:line of the innermost caller outside this package (or the outermost caller inside it)."""
+def calling_frame() -> FrameType:
+    """The innermost caller outside this package (or the outermost caller inside it)."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
+    return frame
+
+
+def calling_line() -> str:
+    """file:line of `calling_frame`."""
+    frame = calling_frame()
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 

@@ -1,6 +1,5 @@
 """What a model accepts: integers of the right shapes and ranges, checked before anything is computed."""
 
-import sys
 import warnings
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from minibert.backend import Array, array_module, is_array
 from minibert.errors import InputError
-from minibert.graph import PACKAGE
+from minibert.graph import calling_frame
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.tensor import Tensor
 
@@ -63,7 +62,7 @@ def _array(values: Any, name: str) -> Array:
 
 def warn(message: str) -> None:
     """A warning at the line outside this package from which the model was called, however deep it is in others."""
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_back.f_code.co_filename.startswith(PACKAGE):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level + 1)
+    frame = calling_frame()
+    seen = frame.f_globals.setdefault("__warningregistry__", {})  # so that a line is warned of once
+    warnings.warn_explicit(message, UserWarning, frame.f_code.co_filename, frame.f_lineno,
+                           frame.f_globals.get("__name__"), seen)

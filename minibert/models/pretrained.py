@@ -14,6 +14,7 @@ class PretrainedModel(Module):
     """A model that is made from a BertConfig, and can be read from a folder and written into one."""
 
     def __init__(self, config: BertConfig, seed: int = 0, dtype: Any = np.float32) -> None:
+        """Every model takes these arguments; here only the configuration is kept."""
         self.config = config
 
     @classmethod

@@ -39,6 +39,11 @@ class TokenisedCorpus(NamedTuple):
             raise InputError(f"{path} lacks {error}: it is not the tokenised text of a run") from error
 
 
+def piece_counts(documents: Documents, vocab_size: int) -> Array:
+    """How often each piece of the vocabulary occurs: (V,)."""
+    return np.bincount(np.concatenate([s for document in documents for s in document]), minlength=vocab_size)
+
+
 def _documents(arrays: dict[str, Array], side: str) -> Documents:
     ids = arrays[f"{side}.ids"].astype(np.int64)
     sentences = np.split(ids, np.cumsum(arrays[f"{side}.lengths"])[:-1])

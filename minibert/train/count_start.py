@@ -20,7 +20,7 @@ from minibert.errors import InputError
 from minibert.models.pretraining import BertForPreTraining
 from minibert.nn import Linear, MultiHeadAttention, SelfAttention
 from minibert.nn.positions import sinusoidal_positions
-from minibert.train.corpus import Documents
+from minibert.train.corpus import Documents, piece_counts
 from minibert.train.lanes import single_threaded_blas
 
 WINDOW = 5  # words this near count as company
@@ -43,7 +43,7 @@ def start_from_counts(model: BertForPreTraining, documents: Documents, seed: int
         vectors = word_vectors(counts, c.hidden_size, generator)
     scale = c.hidden_size**-0.5  # so that a map keeps the length of what it maps, and a word vector has length 1
     model.bert.embeddings.word_embeddings.weight.assign(scale * vectors)
-    frequency = np.bincount(np.concatenate([s for d in documents for s in d]), minlength=c.vocab_size) + 0.5
+    frequency = piece_counts(documents, c.vocab_size) + 0.5
     model.cls.predictions.bias.assign(np.log(frequency / frequency.sum()))
     transform = model.cls.predictions.transform.dense.weight
     transform.assign(np.eye(c.hidden_size) + 0.5 * scale / transform.data.std() * transform.data)

@@ -11,7 +11,7 @@ from minibert.backend import Array
 from minibert.graph import no_grad
 from minibert.models.pretraining import BertForPreTraining
 from minibert.ops.loss import IGNORE_INDEX
-from minibert.train.corpus import Documents
+from minibert.train.corpus import Documents, piece_counts
 from minibert.train.lanes import Lanes, Sums, tally
 
 
@@ -49,7 +49,7 @@ class Evaluation:
 
 def floors(documents: Documents, vocab_size: int) -> Floors:
     """The floors for a text, from how often each piece occurs in it."""
-    counts = np.bincount(np.concatenate([sentence for document in documents for sentence in document]))
+    counts = piece_counts(documents, vocab_size)
     p = counts[counts > 0] / counts.sum()
     return Floors(math.log(vocab_size), float(-(p * np.log(p)).sum()), math.log(2))
 
