@@ -8,10 +8,10 @@ runs exactly one operation.
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minibert.backend import Array, array_module
 from minibert.errors import InputError
@@ -20,6 +20,8 @@ from minibert.ops.registry import Op
 if TYPE_CHECKING:
     from minibert.tensor import Tensor
 
+Source: TypeAlias = "Node | Tensor"  # where a value came from: the operation that made it, or a leaf
+Collect: TypeAlias = "Callable[[Tensor, Array, bool], None]"  # what is done with the gradient of a leaf: see keep_grad
 PACKAGE = os.path.dirname(__file__) + os.sep
 
 
@@ -29,7 +31,7 @@ class _ThreadState(threading.local):
     recording = True
 
     def __init__(self) -> None:
-        self.modules: list[str] = []
+        self.modules: list[str] = []  # paths from the root, the innermost last
 
 
 state = _ThreadState()
@@ -46,16 +48,28 @@ def no_grad() -> Iterator[None]:
 
 
 class Node:
-    """One operation that was executed: what it was, where, on what, and what its backward needs."""
+    """One operation that was executed: what it was, where, on what, and what its backward needs.
 
-    __slots__ = ("inputs", "line", "module", "op", "saved", "shape", "used_by", "versions")
+    Its inputs are the nodes that made them, or leaves; so an intermediate value that no backward needs is
+    forgotten as soon as the forward pass lets go of it.
+    """
 
-    def __init__(self, op: Op, inputs: "list[Tensor | None]", saved: tuple, shape: tuple[int, ...]) -> None:
-        self.op, self.inputs, self.saved, self.shape = op, inputs, saved, shape
-        self.module = ".".join(filter(None, state.modules))
-        self.line = calling_line()
-        self.versions = [0 if x is None else x.version for x in inputs]
+    __slots__ = ("_line", "dtype", "inputs", "kept_by", "module", "op", "saved", "shape", "used_by", "versions")
+
+    def __init__(self, op: Op, inputs: "list[Source | None]", saved: tuple, shape: tuple[int, ...], dtype: Any,
+                 versions: "list[tuple[Tensor, int]]") -> None:
+        self.op, self.inputs, self.saved, self.shape, self.dtype = op, inputs, saved, shape, dtype
+        self.versions = versions  # of the leaves it used, also of those that need no gradient
+        self.module = state.modules[-1] if state.modules else ""
+        frame = calling_frame()
+        self._line = frame.f_code.co_filename, frame.f_lineno
+        self.kept_by: Tensor | None = None  # the tensor that wants to see its gradient, see Tensor.retain_grad
         self.used_by = ""  # the line of the backward call that consumed this node
+
+    @property
+    def line(self) -> str:
+        """file:line of the call, outside this package where there is one."""
+        return f"{self._line[0]}:{self._line[1]}"
 
     def __repr__(self) -> str:
         place = f" in {self.module}" if self.module else ""
@@ -70,8 +84,8 @@ class Node:
         if self.used_by:
             raise InputError(f"{self} was already used by the backward call at {self.used_by} and its saved arrays "
                              f"are gone: run the forward pass again, or add the losses and call backward once")
-        for x, version in zip(self.inputs, self.versions, strict=True):
-            if x is not None and x.version != version:
+        for x, version in self.versions:
+            if x.version != version:
                 raise InputError(f"{x.name or 'a parameter'} was changed after {self} had used it, so its gradient "
                                  f"would be wrong: call backward before the optimiser's step")
 
@@ -90,58 +104,68 @@ def calling_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def backpropagate(root: "Tensor", droot: Array, caller: str) -> None:
-    """Add the gradient of `root`, weighted by `droot`, to every leaf that requires one."""
+def backpropagate(root: "Source", droot: Array, caller: str, collect: "Collect") -> None:
+    """Hand every leaf that requires one the gradient of `root`, weighted by `droot`, through `collect`."""
     order = topological_order(root)
     pending = {root: droot}
-    owned: set[Tensor] = set()  # those whose pending gradient is an array of our own, free to be added to
+    owned: set[Source] = set()  # those whose pending gradient is an array of our own, free to be added to
     while order:
-        tensor = order.pop()
-        dy, node = pending.pop(tensor), tensor.node
-        if node is None or tensor.keeps_grad:
-            _keep(tensor, dy, tensor in owned and node is None)
-        if node is None:
+        node = order.pop()
+        dy = pending.pop(node)
+        if not isinstance(node, Node):
+            collect(node, dy, node in owned)
             continue
+        if node.kept_by is not None:
+            keep_grad(node.kept_by, dy, free=False)
         node.check()
-        gradients = node.op.backward(dy, *node.saved)
+        into = pending[node.inputs[0]] if "into" in node.op.wants and node.inputs[0] in owned else None
+        extra = {} if into is None else {"into": into}
+        if "collect" in node.op.wants:
+            extra["collect"] = collect
+        gradients = node.op.backward(dy, *node.saved, **extra)
         node.release(caller)
         for x, dx in zip(node.inputs, gradients, strict=True):
-            if x is not None and x.requires_grad:
+            if x is not None and (into is None or dx is not into):
                 _check_gradient(node, x, dx)
                 kin = [d for d in gradients if d is dx or (d is not None and d.base is dx)]
-                shared = dx is dy or dx.base is not None or len(kin) > 1
-                _add(pending, owned, x, dx, shared)
+                _add(pending, owned, x, dx, shared=dx is dy or dx.base is not None or len(kin) > 1)
 
 
-def topological_order(root: "Tensor") -> "list[Tensor]":
-    """Every tensor that needs a gradient for `root`'s sake, each after all those it was computed from.
+def topological_order(root: "Source") -> "list[Source]":
+    """Every node and leaf that the gradient of `root` goes through, each after all those it was computed from.
 
     Iterative, because Python's own stack ends at a thousand calls.
     """
-    order: list[Tensor] = []
+    order: list[Source] = []
     seen = {root}
-    stack = [(root, iter(root.node.inputs if root.node else ()))]
+    stack = [(root, iter(_inputs(root)))]
     while stack:
-        tensor, inputs = stack[-1]
-        x = next((x for x in inputs if x is not None and x.requires_grad and x not in seen), None)
-        if x is None:
-            order.append(tensor)
-            stack.pop()
+        source, inputs = stack[-1]
+        for x in inputs:
+            if x is not None and x not in seen:
+                seen.add(x)
+                stack.append((x, iter(_inputs(x))))
+                break
         else:
-            seen.add(x)
-            stack.append((x, iter(x.node.inputs if x.node else ())))
+            order.append(source)
+            stack.pop()
     return order
 
 
-def _check_gradient(node: Node, x: "Tensor", dx: Array | None) -> None:
+def _inputs(source: "Source") -> "Sequence[Source | None]":
+    return source.inputs if isinstance(source, Node) else ()
+
+
+def _check_gradient(node: Node, x: "Source", dx: Array | None) -> None:
     """Raise InputError when the backward of `node` returned no gradient for x, or one that cannot be x's."""
     if dx is None or dx.shape != x.shape or dx.dtype != x.dtype:
         what = "no gradient" if dx is None else f"a gradient of {dx.dtype} and shape {dx.shape}"
-        raise InputError(f"the backward of {node} returned {what} for {x.name or 'a tensor'} of {x.dtype} and shape "
-                         f"{x.shape}: it must match its input")
+        name = "a tensor" if isinstance(x, Node) or not x.name else x.name
+        raise InputError(f"the backward of {node} returned {what} for {name} of {x.dtype} and shape {x.shape}: "
+                         f"it must match its input")
 
 
-def _add(pending: "dict[Tensor, Array]", owned: "set[Tensor]", x: "Tensor", dx: Array, shared: bool) -> None:
+def _add(pending: "dict[Source, Array]", owned: "set[Source]", x: "Source", dx: Array, shared: bool) -> None:
     """The fork rule: what went several ways forward is summed backward.
 
     A gradient that may share its memory with another one is never added to in place.
@@ -157,10 +181,13 @@ def _add(pending: "dict[Tensor, Array]", owned: "set[Tensor]", x: "Tensor", dx: 
         owned.add(x)
 
 
-def _keep(tensor: "Tensor", dy: Array, owned: bool) -> None:
-    """Add `dy` to the tensor's own gradient, which outlives the backward pass."""
+def keep_grad(tensor: "Tensor", dy: Array, free: bool) -> None:
+    """Add `dy` to the tensor's own gradient, which outlives the backward pass.
+
+    free: nobody else has this array, so that it may become the gradient itself.
+    """
     if tensor.grad is None:
         # NumPy turns 0-d results into scalars; a gradient is an array, so that it can be changed in place
-        tensor.grad = dy if owned and dy.ndim else array_module(dy).array(dy)
+        tensor.grad = dy if free and dy.ndim else array_module(dy).array(dy)
     else:
         tensor.grad += dy

@@ -1,7 +1,8 @@
 """AdamW, gradient clipping, and the learning-rate schedule of BERT."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from minibert.backend import Array, array_module
@@ -9,6 +10,10 @@ from minibert.errors import InputError
 from minibert.nn.module import Parameter
 
 BLOCK = 1 << 15  # numbers updated at a time, so that weight, gradient and both moments stay in the cache
+PORTION = 1 << 18  # numbers that a thread updates before it looks for more
+
+Slices = tuple[Any, ...]
+Map = Callable[..., Iterable[Any]]  # like Python's own
 
 
 class AdamW:
@@ -34,19 +39,25 @@ class AdamW:
         self.m = [array_module(p.data).zeros_like(p.data) for p in self.parameters]
         self.v = [array_module(p.data).zeros_like(p.data) for p in self.parameters]
 
-    def step(self, scale: float = 1.0) -> None:
-        """Update every parameter that has a gradient, which is multiplied by `scale` first (see clip_scale)."""
-        self.steps += 1
-        for p, m, v in zip(self.parameters, self.m, self.v, strict=True):
-            if p.grad is None:
-                continue
-            flat = [x.reshape(-1) for x in (p.data, p.grad, m, v)]
-            for start in range(0, p.size, BLOCK):
-                w, g, first, second = (x[start:start + BLOCK] for x in flat)
-                self._update(w, g, first, second, scale, self.weight_decay if p.decay else 0.0)
-            p.version += 1
+    def step(self, scale: float = 1.0, map: Map = map) -> None:
+        """Update every parameter that has a gradient, which is multiplied by `scale` first (see clip_scale).
 
-    def _update(self, w: Array, g: Array, m: Array, v: Array, scale: float, decay: float) -> None:
+        map: what applies a function to many items; that of a pool of threads shares out the work.
+        """
+        self.steps += 1
+        update = partial(self._update, scale=scale)
+        list(map(update, _portions(self.parameters, self.m, self.v)))
+        for p in self.parameters:
+            p.version += p.grad is not None
+
+    def _update(self, portion: list[Slices], scale: float) -> None:
+        """Update some of the numbers, block by block."""
+        for decay, *arrays in portion:
+            for start in range(0, arrays[0].size, BLOCK):
+                w, g, m, v = (x[start:start + BLOCK] for x in arrays)
+                self._update_block(w, g, m, v, scale, self.weight_decay * decay)
+
+    def _update_block(self, w: Array, g: Array, m: Array, v: Array, scale: float, decay: float) -> None:
         """Formulas (1) to (4) in place, on one block."""
         b1, b2 = self.betas
         g = g * scale
@@ -72,6 +83,27 @@ class AdamW:
             p.grad = None
 
 
+def _portions(parameters: list[Parameter], m: list[Array], v: list[Array]) -> Iterator[list[Slices]]:
+    """Every parameter that has a gradient, cut and bundled into portions of about PORTION numbers.
+
+    A slice is (whether it decays, weights, gradient, first moment, second moment), each array flat.
+    """
+    portion: list[Slices] = []
+    left = PORTION
+    for p, first, second in zip(parameters, m, v, strict=True):
+        if p.grad is None:
+            continue
+        flat = [x.reshape(-1) for x in (p.data, p.grad, first, second)]
+        for start in range(0, p.size, PORTION):
+            portion.append((p.decay, *(x[start:start + PORTION] for x in flat)))
+            left -= portion[-1][1].size
+            if left <= 0:
+                yield portion
+                portion, left = [], PORTION
+    if portion:
+        yield portion
+
+
 def _check_settings(parameters: list[Parameter], lr: float, betas: tuple[float, float], eps: float,
                     weight_decay: float) -> None:
     if not parameters:
@@ -92,10 +124,14 @@ def _check_settings(parameters: list[Parameter], lr: float, betas: tuple[float, 
             raise InputError(f"AdamW's {name} must be {what}, not {value}")
 
 
-def gradient_norm(parameters: Iterable[Parameter]) -> float:
-    """Length of all gradients seen as one vector: sqrt of the sum of every squared number."""
-    squares = [float(g.reshape(-1) @ g.reshape(-1)) for g in (p.grad for p in parameters) if g is not None]
-    return math.sqrt(math.fsum(squares))
+def gradient_norm(parameters: Iterable[Parameter], map: Map = map) -> float:
+    """Length of all gradients seen as one vector: sqrt of the sum of every squared number.  map: see AdamW.step."""
+    return math.sqrt(math.fsum(map(_square, [p.grad for p in parameters if p.grad is not None])))
+
+
+def _square(gradient: Array) -> float:
+    flat = gradient.reshape(-1)
+    return float(flat @ flat)
 
 
 def clip_scale(norm: float, max_norm: float) -> float:

@@ -11,14 +11,14 @@ import numpy as np
 
 from minibert.backend import Array, array_module, is_array
 from minibert.errors import InputError
-from minibert.graph import Node, backpropagate, calling_line, state
+from minibert.graph import Collect, Node, Source, backpropagate, calling_line, keep_grad, state
 from minibert.ops.registry import REGISTRY, Op
 
 
 class Tensor:
     """An array in a graph. `grad` is None until a backward pass has computed it."""
 
-    __slots__ = ("__weakref__", "data", "grad", "keeps_grad", "name", "node", "requires_grad", "version")
+    __slots__ = ("__weakref__", "data", "grad", "name", "node", "requires_grad", "version")
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str = "") -> None:
         if not is_array(data):
@@ -35,7 +35,6 @@ class Tensor:
         self.name = name
         self.grad: Array | None = None
         self.node: Node | None = None
-        self.keeps_grad = False
         self.version = 0  # raised whenever the data of a leaf is replaced or updated in place
 
     __array_priority__ = 1000  # array * tensor is left to Tensor.__rmul__
@@ -54,17 +53,20 @@ class Tensor:
         return Tensor(self.data)
 
     def retain_grad(self) -> Self:
-        """Keep the gradient of this intermediate value, too, when a backward pass goes through it."""
-        self.keeps_grad = True
+        """Collect the gradient of this intermediate value, too, when a backward pass goes through it."""
+        if self.node is not None:
+            self.node.kept_by = self
         return self
 
-    def backward(self, dy: Array | None = None) -> None:
+    def backward(self, dy: Array | None = None, collect: "Collect" = keep_grad) -> None:
         """Add d(self)/d(leaf), weighted by `dy`, to the `grad` of every leaf that requires one.
 
         dy has the shape of self; it may be left out for a single number, where it is 1.
+        collect: called for every leaf with (leaf, gradient, whether the array is free to be kept and changed), once
+        its gradient is complete; by default it adds to `leaf.grad`.
         Raises InputError when nothing is to be differentiated, or when this graph was already consumed.
         """
-        backpropagate(self, self._first_gradient(dy), calling_line())
+        backpropagate(self.node or self, self._first_gradient(dy), calling_line(), collect)
 
     def _first_gradient(self, dy: Array | None) -> Array:
         """The gradient a backward pass starts from, checked."""
@@ -176,12 +178,19 @@ def apply(name: str, *args: Any, **hyper: Any) -> Tensor:
     except (ValueError, IndexError) as error:
         raise error if isinstance(error, InputError) else _misfit(op, arrays, error) from error
     output = Tensor(y)
-    inputs = [x if isinstance(x, Tensor) else None for x in _differentiable(op, args)]
-    if state.recording and any(x is not None and x.requires_grad for x in inputs):
-        output.requires_grad = True
-        output.node = Node(op, inputs, saved, y.shape)
-        _lock((output.data, *saved), inputs)
+    if state.recording:
+        sources = [source(x) for x in _differentiable(op, args)]
+        if any(source is not None for source in sources):
+            leaves = [x for x in args if isinstance(x, Tensor) and x.node is None]
+            output.requires_grad = True
+            output.node = Node(op, sources, saved, y.shape, y.dtype, [(x, x.version) for x in leaves])
+            lock((output.data, *saved), {id(x.data) for x in leaves})
     return output
+
+
+def source(x: Any) -> "Source | None":
+    """Where a gradient of x has to go; None when it needs none."""
+    return (x.node or x) if isinstance(x, Tensor) and x.requires_grad else None
 
 
 def _differentiable(op: Op, args: Sequence[Any]) -> Sequence[Any]:
@@ -189,15 +198,14 @@ def _differentiable(op: Op, args: Sequence[Any]) -> Sequence[Any]:
     return args if op.variadic else [args[i] if i < len(args) else None for i in op.positions]
 
 
-def _lock(saved: tuple, inputs: list[Tensor | None]) -> None:
+def lock(saved: tuple, leaves: set[int]) -> None:
     """Make results and what backward needs read-only: a later change would silently falsify the gradient.
 
-    Leaves stay writable, for optimisers; their `version` is checked instead.
+    Leaves (given by the id of their arrays) stay writable, for optimisers; their `version` is checked instead.
     """
-    leaves = {id(x.data) for x in inputs if x is not None and x.node is None}
     for array in saved:
         if isinstance(array, tuple):
-            _lock(array, inputs)
+            lock(array, leaves)
         elif isinstance(array, np.ndarray) and id(array) not in leaves:
             array.flags.writeable = False
 

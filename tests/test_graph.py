@@ -1,6 +1,7 @@
 """The graph: what forks is summed, what is consumed is gone, and nothing is silently wrong."""
 
 import itertools
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from minibert import functional as F
 from minibert.debug.gradcheck import gradcheck, random_like
-from minibert.graph import topological_order
+from minibert.graph import Node, topological_order
 from minibert.ops.registry import REGISTRY
 from minibert.tensor import Tensor, apply
 
@@ -152,20 +153,64 @@ def test_a_chain_of_twenty_thousand_operations() -> None:
     y = x
     for _ in range(20_000):
         y = y + x
-    assert len(topological_order(y)) == 20_001
+    assert len(topological_order(y.node)) == 20_001
     y.backward()
     assert x.grad == 20_001.0
     del y  # nor does forgetting it run out of stack
 
 
-def test_topological_order_puts_every_tensor_after_its_inputs() -> None:
+def test_topological_order_puts_every_node_after_its_inputs() -> None:
     x = leaf(3)
     h = x * x
     y = (h + x) * h
-    order = topological_order(y)
-    assert order[0] is x and order[-1] is y and len(order) == len(set(order)) == 4
-    for i, tensor in enumerate(order):
-        assert all(order.index(t) < i for t in (tensor.node.inputs if tensor.node else []))
+    order = topological_order(y.node)
+    assert order[0] is x and order[-1] is y.node and len(order) == len(set(order)) == 4
+    for i, source in enumerate(order):
+        assert all(order.index(t) < i for t in (source.inputs if isinstance(source, Node) else []))
+
+
+def test_what_backward_does_not_need_is_forgotten() -> None:
+    """The graph keeps what operations saved, and not every value that there was."""
+    x = leaf(3)
+    h = x + 1.0
+    seen = weakref.ref(h)
+    y = F.exp(h)
+    del h
+    assert seen() is None
+    y.backward(dy := weigh(y))
+    np.testing.assert_allclose(x.grad, dy * np.exp(x.data + 1.0))
+
+
+def test_gradients_can_be_collected_instead_of_kept() -> None:
+    x, w, got = leaf(3, 5), leaf(5, 5), []
+    y = (x @ w) @ w
+    y.backward(dy := weigh(y), collect=lambda tensor, gradient, free: got.append((tensor, gradient, free)))
+    assert {tensor for tensor, _, _ in got} == {x, w} and len(got) == 2
+    assert x.grad is w.grad is None
+    again = (x @ w) @ w
+    again.backward(dy)
+    for tensor, gradient, _ in got:
+        np.testing.assert_array_equal(gradient, tensor.grad)
+
+
+def test_only_arrays_that_nobody_else_has_are_free() -> None:
+    a, b, free = leaf(4), leaf(4), {}
+    y = (a + b) * 1.0
+    (y + a * 2.0).backward(weigh(y), collect=lambda tensor, gradient, own: free.update({tensor: own}))
+    assert free == {a: True, b: False}  # a's two contributions made a new array; b was handed y's own gradient
+
+
+def test_a_table_used_twice_is_added_to_in_place() -> None:
+    """The rows that a batch looks up are added to the gradient that the output layer has made already."""
+    table, ids = leaf(7, 3), np.array([[1, 1, 4], [6, 1, 0]])
+
+    def f() -> Tensor:
+        return F.linear(F.tanh(F.embedding(table, ids)), table) + F.embedding(table, ids)[..., :1]
+    gradcheck(f, table).assert_ok()
+    got = []
+    y = f()
+    y.backward(weigh(y), collect=lambda tensor, gradient, free: got.append(gradient))
+    assert len(got) == 1
 
 
 # --- when there is a gradient, and when there is none -------------------------------------------------------

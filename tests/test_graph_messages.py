@@ -100,10 +100,10 @@ def test_mixed_dtypes_are_refused() -> None:
 
 
 def test_a_gradient_that_does_not_match_its_input_is_refused() -> None:
-    """A gain of length 1 would broadcast forward, and its gradient would have another shape."""
-    gamma, beta = leaf(1), leaf(5)
-    y = F.layer_norm(leaf(3, 5), gamma, beta)
-    with pytest.raises(InputError, match=r"layer_norm .* returned a gradient of float64 and shape \(5,\)"):
+    """A bias of length 1 would broadcast forward, and its gradient would have another shape."""
+    weight, bias = leaf(4, 5), leaf(1)
+    y = F.linear(leaf(3, 5), weight, bias)
+    with pytest.raises(InputError, match=r"linear .* returned a gradient of float64 and shape \(4,\)"):
         y.backward(weigh(y))
 
 

@@ -7,8 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minibert"
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = ("errors", "backend", "files", "ops", "graph", "tensor", "functional", "nn", "interop", "models", "optim",
-          "text", "fill_mask", "train", "cli")
+LAYERS = ("errors", "backend", "files", "ops", "graph", "tensor", "recompute", "functional", "nn", "interop", "models",
+          "optim", "text", "fill_mask", "train", "cli")
 
 
 def layer(path: Path) -> str:

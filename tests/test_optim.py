@@ -1,6 +1,7 @@
 """AdamW against its four formulas, number by number; the schedule and clipping against their definitions."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from minibert import AdamW, BertConfig, BertForPreTraining, InputError
 from minibert.nn import Parameter
-from minibert.optim import BLOCK, clip_scale, gradient_norm, warmup_linear
+from minibert.optim import BLOCK, PORTION, clip_scale, gradient_norm, warmup_linear
 
 STRONG = {"lr": 0.3, "betas": (0.6, 0.8), "eps": 0.05, "weight_decay": 0.7}  # every term moves the result visibly
 
@@ -49,6 +50,29 @@ def test_six_steps_follow_the_formulas(change: dict[str, Any], shape: tuple[int,
     expected = naive_adamw(p.data, gradients, **settings)
     steps(AdamW([p], **settings), p, gradients)
     np.testing.assert_allclose(p.data, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_threads_share_out_every_number_once_and_give_the_same_bits() -> None:
+    rng = np.random.default_rng(4)
+    shapes = [(3,), (2 * PORTION + 5,), (7, 11), (PORTION,), (1,)]
+    one, many = ([Parameter(np.zeros(shape, np.float32), decay=i % 2 == 0) for i, shape in enumerate(shapes)]
+                 for _ in range(2))
+    for p, q in zip(one, many, strict=True):
+        p.assign(rng.standard_normal(p.shape))
+        q.assign(p.data)
+        p.grad = rng.standard_normal(p.shape).astype(np.float32)
+        q.grad = p.grad.copy()
+    one[2].grad = many[2].grad = None
+    with ThreadPoolExecutor(3) as pool:
+        assert gradient_norm(many, pool.map) == gradient_norm(one)
+        for map_ in (None, pool.map):
+            optimizer = AdamW(many if map_ else one, **STRONG)
+            optimizer.step(0.5, **({"map": map_} if map_ else {}))
+    for p, q in zip(one, many, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+        assert p.version == q.version == (1 if p is one[2] else 2)
+    for p, before in zip(one[:2], (0.0, 0.0), strict=True):
+        assert (p.data != before).all()
 
 
 @pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 37])

@@ -4,6 +4,7 @@ Parameters have the names of Hugging Face's `BertModel`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,12 @@ from minibert.nn import (
     Linear,
     Module,
     ModuleList,
+    Positions,
     seed_dropout,
     sinusoidal_positions,
+    stream_of,
 )
+from minibert.recompute import recompute
 from minibert.tensor import Tensor
 
 
@@ -77,14 +81,22 @@ class BertEncoder(Module):
                          c.attention_probs_dropout_prob, c.hidden_dropout_prob, pre_norm, c.layer_norm_eps, init)
             for _ in range(c.num_hidden_layers))
         self.LayerNorm = LayerNorm(c.hidden_size, init, c.layer_norm_eps) if pre_norm else None
+        self.recompute = False  # keep only each layer's input for backward, see minibert.recompute
 
-    def forward(self, x: Tensor, mask: Array | None, states: list[Tensor] | None,
-                probs: list[Array] | None) -> Tensor:
-        """Each layer's input is appended to `states`, and its attention to `probs`, where they are given."""
-        for layer in self.layer:
+    def forward(self, x: Tensor, mask: Array | None, states: list[Tensor] | None, probs: list[Array] | None,
+                only: Positions | None = None) -> Tensor:
+        """Each layer's input is appended to `states`, and its attention to `probs`, where they are given.
+
+        only: the positions at which the last layer is computed; (B, R, H) comes out then.
+        """
+        for number, layer in enumerate(self.layer, 1):
             if states is not None:
                 states.append(x)
-            x = layer(x, mask, probs)
+            last = only if number == len(self.layer) else None
+            if self.recompute and probs is None:
+                x = recompute(partial(layer, mask=mask, only=last), x, stream_of(self))
+            else:
+                x = layer(x, mask, probs, last)
         x = self.LayerNorm(x) if self.LayerNorm else x
         if states is not None:
             states.append(x)
@@ -119,9 +131,11 @@ class BertModel(PretrainedModel):
         self.name_parameters()
 
     def forward(self, input_ids: Any, token_type_ids: Any = None, attention_mask: Any = None, *,
-                output_hidden_states: bool = False, output_attentions: bool = False) -> BertOutput:
+                output_hidden_states: bool = False, output_attentions: bool = False,
+                only: Positions | None = None) -> BertOutput:
         """input_ids, token_type_ids (segment, default 0), attention_mask (1 = token, 0 = padding): all (B, T).
 
+        only: the positions at which the last layer is computed, the first of them 0, where the pooler reads.
         Raises InputError for anything out of range or shape.
         """
         c = self.config
@@ -137,5 +151,5 @@ class BertModel(PretrainedModel):
             warn("input_ids ends in padding, but no attention_mask was given: the model will read the padding as text")
         states: list[Tensor] | None = [] if output_hidden_states else None
         probs: list[Array] | None = [] if output_attentions else None
-        x = self.encoder(self.embeddings(input_ids, token_type_ids), mask, states, probs)
+        x = self.encoder(self.embeddings(input_ids, token_type_ids), mask, states, probs, only)
         return BertOutput(x, self.pooler(x), states, probs)

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from minibert import functional as F
+from minibert.backend import Array
 from minibert.models.bert import BertModel, BertOutput
 from minibert.models.config import BertConfig
 from minibert.models.inputs import integers
 from minibert.models.pretrained import PretrainedModel
-from minibert.nn import Initializer, LayerNorm, Linear, Module, Parameter
+from minibert.nn import Initializer, LayerNorm, Linear, Module, Parameter, Positions
 from minibert.nn.encoder import ACTIVATIONS
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.tensor import Tensor
@@ -55,6 +56,18 @@ class PreTrainingHeads(Module):
         self.seq_relationship = Linear(config.hidden_size, 2, init)
 
 
+def positions_read(labelled: Array) -> tuple[Positions, tuple[Array, Array]]:
+    """What both heads read: [CLS] and the labelled positions (B, T), and where these stand among the positions.
+
+    An example with fewer labels than another has [CLS] again at the end, where nobody reads it.
+    """
+    examples, places = labelled.nonzero()
+    columns = labelled.cumsum(axis=1)[examples, places]  # 1, 2, ...: column 0 is [CLS]
+    at = np.zeros((len(labelled), 1 + int(labelled.sum(axis=1).max())), np.int64)
+    at[examples, columns] = places
+    return Positions(at, labelled.shape[1]), (examples, columns)
+
+
 @dataclass
 class PreTrainingOutput(BertOutput):
     """What `BertForPreTraining` computes.
@@ -90,25 +103,33 @@ class BertForPreTraining(PretrainedModel):
 
     def forward(self, input_ids: Any, token_type_ids: Any = None, attention_mask: Any = None, *, labels: Any = None,
                 next_sentence_label: Any = None, masked_count: int | None = None, pair_count: int | None = None,
-                output_hidden_states: bool = False, output_attentions: bool = False) -> PreTrainingOutput:
+                output_hidden_states: bool = False, output_attentions: bool = False,
+                labelled_only: bool = False) -> PreTrainingOutput:
         """labels (B, T): the word behind each masked position, IGNORE_INDEX elsewhere; next_sentence_label (B,).
 
         masked_count, pair_count: when the batch is processed in parts, how many labels of each kind the whole
         batch has; the losses of the parts then add up to the loss of the batch, whatever way it was cut.
+        labelled_only: compute the last layer at [CLS] and the labelled positions alone. Losses and gradients are the
+        same, for less work; last_hidden_state (B, R, H) has [CLS] first and the labelled positions in order.
         Raises InputError for anything out of range or shape.
         """
+        input_ids = integers(input_ids, "input_ids", None, 0, self.config.vocab_size)
+        only: Positions | None = None
+        if labels is not None:
+            labels = integers(labels, "labels", input_ids.shape, 0, self.config.vocab_size, ignore=True)
+            labelled = labels != IGNORE_INDEX
+            rows: Any = labelled.nonzero()
+            if labelled_only:
+                only, rows = positions_read(labelled)
         encoded = self.bert(input_ids, token_type_ids, attention_mask, output_hidden_states=output_hidden_states,
-                            output_attentions=output_attentions)
+                            output_attentions=output_attentions, only=only)
         output = PreTrainingOutput(**vars(encoded), _predictions=self.cls.predictions)
         output.seq_relationship_logits = self.cls.seq_relationship(encoded.pooler_output)
-        B, T, H = encoded.last_hidden_state.shape
         if labels is not None:
-            labels = integers(labels, "labels", (B, T), 0, self.config.vocab_size, ignore=True).reshape(-1)
-            rows = np.flatnonzero(labels != IGNORE_INDEX)
-            output.masked_lm_logits = self.cls.predictions(encoded.last_hidden_state.reshape(-1, H)[rows])
-            output.masked_lm_loss = F.cross_entropy(output.masked_lm_logits, labels[rows], masked_count)
+            output.masked_lm_logits = self.cls.predictions(encoded.last_hidden_state[rows])
+            output.masked_lm_loss = F.cross_entropy(output.masked_lm_logits, labels[labelled], masked_count)
         if next_sentence_label is not None:
-            classes = integers(next_sentence_label, "next_sentence_label", (B,), 0, 2, ignore=True)
+            classes = integers(next_sentence_label, "next_sentence_label", (len(input_ids),), 0, 2, ignore=True)
             output.next_sentence_loss = F.cross_entropy(output.seq_relationship_logits, classes, pair_count)
         losses = [loss for loss in (output.masked_lm_loss, output.next_sentence_loss) if loss is not None]
         output.loss = sum(losses[1:], losses[0]) if losses else None

@@ -7,6 +7,7 @@ from minibert.nn.dropout import Dropout
 from minibert.nn.initializer import Initializer
 from minibert.nn.layers import LayerNorm, Linear
 from minibert.nn.module import Module
+from minibert.nn.positions import Positions
 from minibert.ops.attention import attention_probs
 from minibert.tensor import Tensor
 
@@ -29,9 +30,9 @@ class Residual(Module):
         """What the sub-layer's own function f sees of x."""
         return self.LayerNorm(x) if self.pre_norm else x
 
-    def forward(self, fx: Tensor, x: Tensor) -> Tensor:
-        """f(x) (B, T, inputs) and x (B, T, hidden) -> y (B, T, hidden)."""
-        y = x + self.dropout(self.dense(fx))
+    def forward(self, fx: Tensor, x: Tensor, only: Positions | None = None) -> Tensor:
+        """f(x) (B, T, inputs) and x (B, T, hidden) -> y (B, T, hidden); both at the positions `only` where given."""
+        y = x + self.dropout(self.dense(fx), only and only.of_states(x.shape[-1]))
         return y if self.pre_norm else self.LayerNorm(y)
 
 
@@ -50,15 +51,20 @@ class SelfAttention(Module):
         self.dropout = Dropout(dropout)
         self.heads = heads
 
-    def forward(self, x: Tensor, mask: Array | None = None, probs: list[Array] | None = None) -> Tensor:
-        """mask broadcast to (B, A, T, T), True = may look; who looks at whom is appended to `probs` if given."""
+    def forward(self, x: Tensor, mask: Array | None = None, probs: list[Array] | None = None,
+                only: Positions | None = None) -> Tensor:
+        """mask broadcast to (B, A, T, T), True = may look; who looks at whom is appended to `probs` if given.
+
+        only: the R positions that look; the context is (B, R, H) then.
+        """
         B, T, _ = x.shape
-        q = F.split_heads(self.query(x), self.heads)                      # (B, A, T, D)
+        queries = only.pick(x) if only else x
+        q = F.split_heads(self.query(queries), self.heads)                # (B, A, T, D)
         k = F.split_heads(self.key(x), self.heads)
         v = F.split_heads(self.value(x), self.heads)
         if probs is not None:
             probs.append(attention_probs(q.data, k.data, mask))
-        key = self.dropout.key((B, self.heads, T, T))
+        key = self.dropout.key((B, self.heads, T, T), only and only.of_scores(self.heads))
         context = F.attention(q, k, v, mask, self.dropout.p, key)
         return F.merge_heads(context)                                     # (B, T, H)
 
@@ -71,6 +77,8 @@ class MultiHeadAttention(Module):
         self.self = SelfAttention(hidden, heads, attention_dropout, init)
         self.output = Residual(hidden, hidden, dropout, pre_norm, eps, init)
 
-    def forward(self, x: Tensor, mask: Array | None = None, probs: list[Array] | None = None) -> Tensor:
-        """See `SelfAttention.forward` for mask and probs."""
-        return self.output(self.self(self.output.enter(x), mask, probs), x)
+    def forward(self, x: Tensor, mask: Array | None = None, probs: list[Array] | None = None,
+                only: Positions | None = None) -> Tensor:
+        """See `SelfAttention.forward` for mask, probs and only."""
+        context = self.self(self.output.enter(x), mask, probs, only)
+        return self.output(context, only.pick(x) if only else x, only)

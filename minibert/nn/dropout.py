@@ -5,7 +5,7 @@ import threading
 from minibert import functional as F
 from minibert.errors import InputError
 from minibert.nn.module import Module
-from minibert.ops.dropout import DropoutKey
+from minibert.ops.dropout import DropoutKey, Part
 from minibert.tensor import Tensor
 
 
@@ -40,22 +40,27 @@ class Dropout(Module):
         self.stream: DropoutStream | None = None
         self.site = 0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply `minibert.ops.dropout.dropout`."""
-        key = self.key(x.shape)
+    def forward(self, x: Tensor, part: Part | None = None) -> Tensor:
+        """Apply `minibert.ops.dropout.dropout`; of a part of an array, drop what would be dropped in the whole."""
+        key = self.key(x.shape, part)
         return x if key is None else F.dropout(x, self.p, key)
 
-    def key(self, shape: tuple[int, ...]) -> DropoutKey | None:
-        """The key for an array of this shape, examples first; None when nothing is to be dropped."""
+    def key(self, shape: tuple[int, ...], part: Part | None = None) -> DropoutKey | None:
+        """The key for an array of this shape, or for a part of one, examples first; None when nothing is dropped."""
         if not self.training or self.p == 0.0:
             return None
         if self.stream is None:
             raise InputError("this Dropout has no stream of random numbers: call seed_dropout(model, seed) once "
                              "after building the model")
         numbers_a_row = 1
-        for n in shape[1:]:
+        for n in (part.shape if part else shape)[1:]:
             numbers_a_row *= n
-        return DropoutKey(self.stream.seed, self.stream.step, self.site, self.stream.row * numbers_a_row)
+        return DropoutKey(self.stream.seed, self.stream.step, self.site, self.stream.row * numbers_a_row, part)
+
+
+def stream_of(module: Module) -> DropoutStream | None:
+    """Where the dropout inside `module` reads its keys; None when it has none, or was not seeded."""
+    return next((m.stream for m in module.modules() if isinstance(m, Dropout)), None)
 
 
 def seed_dropout(model: Module, seed: int) -> DropoutStream:

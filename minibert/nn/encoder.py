@@ -7,6 +7,7 @@ from minibert.nn.attention import MultiHeadAttention, Residual
 from minibert.nn.initializer import Initializer
 from minibert.nn.layers import Linear
 from minibert.nn.module import Module
+from minibert.nn.positions import Positions
 from minibert.tensor import Tensor
 
 ACTIVATIONS = {"gelu": F.gelu, "gelu_new": F.gelu_tanh, "relu": F.relu, "tanh": F.tanh}  # Hugging Face's names
@@ -41,7 +42,8 @@ class EncoderLayer(Module):
         self.intermediate = FeedForward(hidden, width, activation, init)
         self.output = Residual(width, hidden, dropout, pre_norm, eps, init)
 
-    def forward(self, x: Tensor, mask: Array | None = None, probs: list[Array] | None = None) -> Tensor:
-        """See `SelfAttention.forward` for mask and probs."""
-        x = self.attention(x, mask, probs)
-        return self.output(self.intermediate(self.output.enter(x)), x)
+    def forward(self, x: Tensor, mask: Array | None = None, probs: list[Array] | None = None,
+                only: Positions | None = None) -> Tensor:
+        """See `SelfAttention.forward` for mask, probs and only."""
+        x = self.attention(x, mask, probs, only)
+        return self.output(self.intermediate(self.output.enter(x)), x, only)

@@ -45,7 +45,8 @@ class Module:
     _path = ""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        state.modules.append(self._path)
+        outer = state.modules[-1] if state.modules else ""
+        state.modules.append(f"{outer}.{self._path}" if outer and self._path else outer or self._path)
         try:
             return self.forward(*args, **kwargs)
         finally:

@@ -1,10 +1,39 @@
-"""Sinusoidal positions: the alternative to a learned table."""
+"""Positions in a text: which of them are computed, and sinusoidal vectors, the alternative to a learned table."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minibert.backend import Array
+from minibert.ops.dropout import Part
+from minibert.tensor import Tensor
+
+
+class Positions(NamedTuple):
+    """R of the T positions of each of B examples: at (B, R), in which a position may come twice.
+
+    The last layer is read at few positions in pretraining, and what nobody reads need not be computed: each
+    position has its own query, feed-forward and normalisation, and meets the others only in keys and values.
+    """
+
+    at: Array
+    length: int  # T
+
+    def pick(self, x: Tensor) -> Tensor:
+        """(B, T, H) -> (B, R, H)."""
+        return x[self._examples(), self.at]
+
+    def of_states(self, hidden: int) -> Part:
+        """These positions of an array (B, T, H)."""
+        return Part((len(self.at), self.length, hidden), (self._examples(), self.at))
+
+    def of_scores(self, heads: int) -> Part:
+        """The rows of these positions in an array (B, A, T, T)."""
+        index = self._examples()[:, None], np.arange(heads)[:, None], self.at[:, None]
+        return Part((len(self.at), heads, self.length, self.length), index)
+
+    def _examples(self) -> Array:
+        return np.arange(len(self.at))[:, None]  # (B, 1)
 
 
 def sinusoidal_positions(length: int, hidden: int, dtype: Any = np.float32, longest: float = 10000.0) -> Array:

@@ -6,15 +6,14 @@ import numpy as np
 
 from minibert.backend import Array, array_module
 from minibert.errors import InputError
-from minibert.ops.dropout import DropoutKey, keep_mask, survivor_scale
+from minibert.ops.dropout import DropoutKey, keep_part, survivor_scale
 from minibert.ops.registry import Op, register
 
 
 def attention_probs(q: Array, k: Array, mask: Array | None = None) -> Array:
     """Who looks at whom: formulas (1) and (2) of `attention`, as probabilities (B, A, T, S)."""
     xp = array_module(q)
-    scores = q @ k.swapaxes(-1, -2)                               # (B, A, T, S)
-    scores *= q.shape[-1] ** -0.5                                 # (1)
+    scores = (q * q.shape[-1] ** -0.5) @ k.swapaxes(-1, -2)       # (1)  (B, A, T, S): q has fewer numbers to scale
     if mask is not None:
         if mask.dtype.kind == "f":
             raise InputError("an attention mask says True where a query may look; this one is floating-point, "
@@ -23,8 +22,8 @@ def attention_probs(q: Array, k: Array, mask: Array | None = None) -> Array:
     largest = scores.max(axis=-1, keepdims=True)
     scores -= xp.where(largest == -xp.inf, 0.0, largest)          # a row that may look nowhere gets probs = 0
     probs = xp.exp(scores, out=scores)
-    total = probs.sum(axis=-1, keepdims=True)
-    probs /= total + (total == 0)                                 # (2)
+    total = probs @ xp.ones((probs.shape[-1], 1), probs.dtype)    # a row's sum; quicker so than by `sum`
+    probs *= 1.0 / (total + (total == 0))                         # (2)
     return probs
 
 
@@ -44,7 +43,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None, p: float 
     probs = attention_probs(q, k, mask)                           # (1) (2)
     keep, scale = None, 1.0
     if p > 0.0 and key is not None:
-        keep, scale = keep_mask(probs.shape, p, key), survivor_scale(p)
+        keep, scale = keep_part(probs.shape, p, key), survivor_scale(p)
     context = _dropped(probs, keep, scale) @ v                    # (3)
     return context, (q, k, v, probs, keep, scale)
 
@@ -59,13 +58,11 @@ def attention_backward(dcontext: Array, q: Array, k: Array, v: Array, probs: Arr
     """
     dv = _dropped(probs, keep, scale).swapaxes(-1, -2) @ dcontext
     dprobs = _dropped(dcontext @ v.swapaxes(-1, -2), keep, scale)         # (3')
-    inner = array_module(probs).einsum("...s,...s->...", dprobs, probs)[..., None]
     dscores = dprobs
-    dscores -= inner
+    dscores -= array_module(probs).vecdot(dprobs, probs)[..., None]
     dscores *= probs                                                      # (2')
-    dscores *= q.shape[-1] ** -0.5
-    dq = dscores @ k                                                      # (1')
-    dk = dscores.swapaxes(-1, -2) @ q
+    dq = dscores @ (k * q.shape[-1] ** -0.5)                              # (1')
+    dk = dscores.swapaxes(-1, -2) @ (q * q.shape[-1] ** -0.5)
     return dq, dk, dv
 
 
@@ -83,7 +80,7 @@ def attention_reference(q: Array, k: Array, v: Array, mask: Array | None = None,
     B, A, T, D = q.shape
     S = k.shape[2]
     look = np.broadcast_to(True if mask is None else mask, (B, A, T, S))
-    kept = keep_mask((B, A, T, S), p, key) if key else np.ones((B, A, T, S))
+    kept = keep_part((B, A, T, S), p, key) if key else np.ones((B, A, T, S))
     context = np.zeros((B, A, T, D))
     for b, a, t in np.ndindex(B, A, T):
         powers = [math.exp(math.fsum(q[b, a, t] * k[b, a, s]) / math.sqrt(D)) if look[b, a, t, s] else 0.0

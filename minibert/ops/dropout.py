@@ -4,7 +4,7 @@ The key is (seed, step, site) and the place of the number: the same numbers are 
 step, and however its batch is cut into micro-batches.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,13 @@ NUMBERS_A_BLOCK = 4 * WORDS_A_BLOCK  # 16-bit random numbers in them
 LEVELS = 1 << 16
 
 
+class Part(NamedTuple):
+    """array[index] of an array of some shape, where the rest is not computed."""
+
+    shape: tuple[int, ...]
+    index: Any
+
+
 class DropoutKey(NamedTuple):
     """Everything that decides which numbers are dropped."""
 
@@ -24,6 +31,14 @@ class DropoutKey(NamedTuple):
     step: int  # of training
     site: int  # which dropout of the model
     start: int = 0  # the place, in the whole batch's array, of the first number here
+    part: "Part | None" = None  # when only a part of that array is computed
+
+
+def keep_part(shape: tuple[int, ...], p: float, key: DropoutKey) -> Array:
+    """`keep_mask` of an array of `shape`, or of the part of another array that the key names."""
+    if key.part is None:
+        return keep_mask(shape, p, key)
+    return keep_mask(key.part.shape, p, key)[key.part.index]
 
 
 def keep_mask(shape: tuple[int, ...], p: float, key: DropoutKey) -> Array:
@@ -48,7 +63,7 @@ def dropout(x: Array, p: float, key: DropoutKey) -> tuple[Array, tuple]:
 
     x (...)  ->  y (...).  p is rounded to the nearest 1/65536.  Srivastava et al. 2014.
     """
-    keep = keep_mask(x.shape, p, key)
+    keep = keep_part(x.shape, p, key)
     scale = survivor_scale(p)
     y = x * keep
     y *= scale                                            # (1)
@@ -72,7 +87,7 @@ def survivor_scale(p: float) -> float:
 
 def dropout_reference(x: Array, p: float, key: DropoutKey) -> Array:
     y = np.zeros(x.size)
-    for i, (value, kept) in enumerate(zip(x.ravel(), keep_mask(x.shape, p, key).ravel(), strict=True)):
+    for i, (value, kept) in enumerate(zip(x.ravel(), keep_part(x.shape, p, key).ravel(), strict=True)):
         y[i] = value / (1 - round(p * 65536) / 65536) if kept else 0.0
     return y.reshape(x.shape)
 

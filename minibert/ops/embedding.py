@@ -23,16 +23,20 @@ def embedding(table: Array, ids: Array) -> tuple[Array, tuple]:
     return y, (ids, table.shape)
 
 
-def embedding_backward(dy: Array, ids: Array, table_shape: tuple) -> tuple[Array]:
+def embedding_backward(dy: Array, ids: Array, table_shape: tuple, into: Array | None = None) -> tuple[Array]:
     """dy (..., H)  ->  dtable (V, H).
 
         (1')  dtable[v] = sum of dy over every place where ids = v
 
     A token that occurs five times in the batch receives five contributions.
+    into: a gradient of the table that is added to and returned. A batch reaches few rows of a large vocabulary,
+    and a table that is also the output layer has a gradient already; new zeros and a sum would cost more than this.
     """
     xp = array_module(dy)
-    dtable = xp.zeros(table_shape, dtype=dy.dtype)
-    xp.add.at(dtable, ids.reshape(-1), dy.reshape(-1, table_shape[-1]))   # (1')
+    dtable = xp.zeros(table_shape, dtype=dy.dtype) if into is None else into
+    H = table_shape[-1]
+    places = ids.reshape(-1, 1) * H + xp.arange(H)        # of every number of dy in the flattened table: NumPy adds
+    xp.add.at(dtable.reshape(-1), places.reshape(-1), dy.reshape(-1))     # (1')  at single numbers 5 times as fast
     return (dtable,)
 
 

@@ -6,14 +6,14 @@ import numpy as np
 
 from minibert.backend import Array, array_module
 
-BLOCK = 1 << 14  # elements handled at a time, so that the intermediate values stay in the cache
+BLOCK = 1 << 16  # elements handled at a time, so that the intermediate values stay in the cache
 
 # r(u) of minibert's float32 formula, lowest power first: the weighted minimax fit of degree 6 to
 # atanh(erf(x / sqrt(2))) / x on 0 < x < 5.6; largest error of tanh(x r(x^2)): 6e-8, before rounding.
+# Beyond, erf(x / sqrt(2)) is 1 in float32, and r, which goes on rising, makes the tanh 1, too.
 # Its first two terms are nearly those of the published tanh approximation of GELU.
 SERIES = (0.7978849415, 0.03633308457, -3.259497338e-05, -5.530619472e-05, 3.964744618e-06,
           -1.322633568e-07, 1.756171257e-09)
-LARGEST_SQUARE = 31.0  # beyond |x| = 5.57, erf(x / sqrt(2)) is 1 in float32
 
 _erf_exact = np.frompyfunc(math.erf, 1, 1)
 
@@ -28,8 +28,9 @@ def normal_cdf(x: Array) -> Array:
         return 0.5 + 0.5 * np.asarray(_erf_exact(x / math.sqrt(2.0)), dtype=np.float64)
     cdf = array_module(x).empty(x.shape, dtype=x.dtype)
     flat_x, flat_cdf = x.reshape(-1), cdf.reshape(-1)                     # cdf is contiguous, so this is a view
-    for start in range(0, x.size, BLOCK):
-        _normal_cdf_block(flat_x[start:start + BLOCK], flat_cdf[start:start + BLOCK])
+    with np.errstate(over="ignore"):  # r grows with x^2, beyond all bounds, and tanh is 1 all the same
+        for start in range(0, x.size, BLOCK):
+            _normal_cdf_block(flat_x[start:start + BLOCK], flat_cdf[start:start + BLOCK])
     return cdf
 
 
@@ -37,7 +38,6 @@ def _normal_cdf_block(x: Array, cdf: Array) -> None:
     """Write Phi(x) into `cdf`, by Horner's rule in place."""
     xp = array_module(x)
     u = x * x
-    xp.minimum(u, LARGEST_SQUARE, out=u)
     xp.multiply(u, SERIES[-1], out=cdf)
     for coefficient in SERIES[-2:0:-1]:
         cdf += coefficient

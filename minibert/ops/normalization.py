@@ -19,7 +19,7 @@ def layer_norm(x: Array, gamma: Array, beta: Array, eps: float = 1e-12) -> tuple
     x (..., H), gamma (H,), beta (H,)  ->  y (..., H)
     Ba et al. 2016, section 3 (arXiv:1607.06450).  BERT uses eps = 1e-12 and the biased variance.
     """
-    xc = x - x.mean(axis=-1, keepdims=True)                               # (1)
+    xc = x - _row_means(x, array_module(x).ones(x.shape[-1], x.dtype))    # (1)
     rstd = 1.0 / array_module(x).sqrt(_row_means(xc, xc) + eps)           # (2)
     xhat = xc
     xhat *= rstd                                                          # (3)
@@ -43,7 +43,7 @@ def layer_norm_backward(dy: Array, xhat: Array, rstd: Array, gamma: Array) -> tu
     dgamma = xp.einsum("nh,nh->h", dy.reshape(-1, H), xhat.reshape(-1, H))  # (4')
     dbeta = dy.reshape(-1, H).sum(axis=0)
     dxhat = dy * gamma
-    shift = dxhat.mean(axis=-1, keepdims=True)                            # (1')
+    shift = _row_means(dy, gamma)                                         # (1')
     scale = _row_means(dxhat, xhat)                                       # (2')
     dx = dxhat
     dx -= shift
@@ -54,7 +54,9 @@ def layer_norm_backward(dy: Array, xhat: Array, rstd: Array, gamma: Array) -> tu
 
 def _row_means(a: Array, b: Array) -> Array:
     """mean(a b) over the last axis, kept as an axis of length 1; the product is never stored."""
-    return array_module(a).einsum("...h,...h->...", a, b)[..., None] / a.shape[-1]
+    means = array_module(a).vecdot(a, b)[..., None]
+    means /= a.shape[-1]
+    return means
 
 
 def layer_norm_reference(x: Array, gamma: Array, beta: Array, eps: float = 1e-12) -> Array:

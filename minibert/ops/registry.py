@@ -1,7 +1,8 @@
 """One entry for every operation: its pair, its formulas, and a reference as naive as the formula.
 
 Tests, documentation and debugging tools read this table. `forward(*inputs, **hyper)` returns `(y, saved)`;
-`backward(dy, *saved)` returns the gradients of `inputs`, in order.
+`backward(dy, *saved)` returns the gradients of `inputs`, in order. A backward that touches only a few rows of a
+large table also takes `into`, an array to add to instead of a new one full of zeros.
 """
 
 import inspect
@@ -9,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+EXTRA = ("into",  # a gradient of the first input, to add to instead of to new zeros
+         "collect")  # what the running backward pass does with the gradients of leaves
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,12 @@ class Op:
     @property
     def saved(self) -> tuple[str, ...]:
         """What backward needs, in order: its parameters after the incoming gradient."""
-        return tuple(inspect.signature(self.backward).parameters)[1:]
+        return tuple(name for name in inspect.signature(self.backward).parameters if name not in EXTRA)[1:]
+
+    @cached_property
+    def wants(self) -> frozenset[str]:
+        """What backward takes from the graph beyond `saved`, by name: see EXTRA."""
+        return frozenset(EXTRA) & set(inspect.signature(self.backward).parameters)
 
 
 REGISTRY: dict[str, Op] = {}

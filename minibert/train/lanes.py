@@ -1,14 +1,14 @@
 """Lanes: threads that each compute the gradients of whole micro-batches.
 
 NumPy lets go of Python's lock while it computes, so two threads, each with one-threaded BLAS, keep two cores
-busy with everything and not only with matrix products. Lanes share the weights; each has gradients of its
-own, added up at the end in a fixed order. How many gradients there are depends on the batch and not on the
-machine, so a run gives the same bits on any number of threads.
+busy with everything and not only with matrix products. The lanes share the model; the graph of a micro-batch
+belongs to its thread. Gradients are added up in the order of the micro-batches, whichever is ready first, so a
+run gives the same bits on any number of threads.
 """
 
-import copy
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,10 @@ import threadpoolctl
 
 from minibert.backend import Array
 from minibert.models.pretraining import BertForPreTraining
-from minibert.nn.module import Module
+from minibert.nn.module import Parameter
 from minibert.ops.loss import IGNORE_INDEX
 
-ACCUMULATORS = 4  # gradients that are kept at most; each serves every fourth micro-batch
+AHEAD = 2  # micro-batches a thread may be ahead of the slowest one: their gradients wait, and take memory
 
 
 @dataclass
@@ -39,55 +39,76 @@ class Sums:
         return Sums(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
+class OrderedSum:
+    """A sum of arrays in the order of their numbers 0, 1, 2, ..., whatever the order in which they arrive."""
+
+    def __init__(self) -> None:
+        self.total: Array | None = None
+        self._turn = 0
+        self._waiting: dict[int, Array | None] = {}
+        self._lock = threading.Lock()
+
+    def add(self, number: int, array: Array | None, free: bool = True) -> None:
+        """Contribute `array`, or nothing; it may be kept and changed if it is `free`."""
+        with self._lock:
+            self._waiting[number] = array if free or array is None else array.copy()
+            while self._turn in self._waiting:
+                array = self._waiting.pop(self._turn)
+                if self.total is None:
+                    self.total = array
+                elif array is not None:
+                    self.total += array
+                self._turn += 1
+
+
 class Lanes:
     """Computes losses and gradients of `model` for batches of sentence pairs, on several threads."""
 
     def __init__(self, model: BertForPreTraining, threads: int, micro_batch: int) -> None:
-        self.model, self.micro_batch = model, micro_batch
-        self.replicas = [replica(model) for _ in range(ACCUMULATORS)]
+        self.model, self.threads, self.micro_batch = model, threads, micro_batch
+        self.parameters = list(model.parameters())
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="lane")
 
     def gradients(self, batch: dict[str, Array], step: int) -> Sums:
         """Set the gradient of every parameter of the model to that of the whole batch's loss."""
-        parts = list(_cut(batch, self.micro_batch))
-        lanes = min(ACCUMULATORS, len(parts))
         counts = {"masked_count": int((batch["labels"] != IGNORE_INDEX).sum()),
                   "pair_count": len(batch["input_ids"])}
+        gradients = {p: OrderedSum() for p in self.parameters}
+        parts: list[Future[Sums]] = []
 
-        def run(lane: int) -> list[Sums]:
-            return [self._part(self.replicas[lane], part, step, row, counts) for row, part in parts[lane::lanes]]
+        def run(number: int, row: int, part: dict[str, Array]) -> Sums:
+            if number >= AHEAD * self.threads:
+                parts[number - AHEAD * self.threads].result()
+            return self._part(part, step, row, counts, number, gradients)
 
-        sums = [s for lane in self.pool.map(run, range(lanes)) for s in lane]
-        self._collect(self.replicas[:lanes])
+        for number, (row, part) in enumerate(_cut(batch, self.micro_batch)):
+            parts.append(self.pool.submit(run, number, row, part))
+        sums = [part.result() for part in parts]
+        for p, gradient in gradients.items():
+            p.grad = gradient.total
         return sum(sums[1:], sums[0])
 
-    def _part(self, model: BertForPreTraining, part: dict[str, Array], step: int, row: int,
-              counts: dict[str, int]) -> Sums:
-        """Forward and backward of one micro-batch, whose first example is number `row` of the batch."""
-        stream = model.bert.dropout_stream
+    def _part(self, part: dict[str, Array], step: int, row: int, counts: dict[str, int], number: int,
+              gradients: dict[Parameter, OrderedSum]) -> Sums:
+        """Forward and backward of micro-batch `number`, whose first example is number `row` of the batch."""
+        stream = self.model.bert.dropout_stream
         assert stream is not None
         stream.seek(step, row)
-        output = model(**part, **counts)
+        output = self.model(**part, **counts, labelled_only=True)
         assert output.loss is not None
-        output.loss.backward()
-        return tally(output, part)
+        sums, loss, left = tally(output, part), output.loss, set(gradients)
+        del output  # and with it the logits and states that backward does not need
 
-    def _collect(self, replicas: list[BertForPreTraining]) -> None:
-        """Add up the lanes' gradients into the model's, always in the same order, and forget them."""
-        columns = zip(self.model.parameters(), *(r.parameters() for r in replicas), strict=True)
+        def collect(p: Any, gradient: Array, free: bool) -> None:
+            gradients[p].add(number, gradient, free)
+            left.remove(p)
 
-        def add(column: tuple[Any, ...]) -> None:
-            target, *sources = column
-            gradients = [p.grad for p in sources if p.grad is not None]
-            for gradient in gradients[1:]:
-                gradients[0] += gradient
-            target.grad = gradients[0] if gradients else None
-            for p in sources:
-                p.grad = None
+        loss.backward(collect=collect)
+        for p in left:  # what this part does not reach must not keep the others waiting
+            gradients[p].add(number, None)
+        return sums
 
-        list(self.pool.map(add, columns))
-
-    def map(self, function: Callable[..., Any], *items: Any) -> list[Any]:
+    def map(self, function: Callable[..., Any], *items: Iterable[Any]) -> list[Any]:
         """Apply `function` on the lanes' threads; results in order."""
         return list(self.pool.map(function, *items))
 
@@ -104,13 +125,6 @@ def tally(output: Any, batch: dict[str, Array]) -> Sums:
     return Sums(output.masked_lm_loss.item(), output.next_sentence_loss.item(), labels.size,
                 int((output.masked_lm_logits.data.argmax(-1) == labels).sum()),
                 np.bincount(truth, minlength=2), np.bincount(truth[answers == truth], minlength=2))
-
-
-def replica(model: Module) -> Any:
-    """A copy of the model that shares its weights and dropout, and has gradients of its own."""
-    shared: dict[int, Any] = {id(p.data): p.data for p in model.parameters()}
-    shared |= {id(m.dropout_stream): m.dropout_stream for m in model.modules() if m.dropout_stream is not None}
-    return copy.deepcopy(model, shared)
 
 
 def _cut(batch: dict[str, Array], size: int) -> Iterator[tuple[int, dict[str, Array]]]:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import numpy as np
 from tqdm import tqdm
@@ -29,8 +30,10 @@ class Trainer:
                  batches: PretrainingBatches, held_out: Sequence[dict[str, Array]], threads: int) -> None:
         self.run, self.settings, self.model, self.optimizer = run, settings, model, optimizer
         self.batches, self.held_out = batches, held_out
+        assert settings.micro_batch is not None  # a run decides it when it begins
         self.lanes = Lanes(model, threads, settings.micro_batch)
         self.recent: list[tuple[Sums, int, float]] = []  # sums, tokens and gradient norm of the steps to be logged
+        self.prepared: dict[int, Future[dict[str, Array]]] = {}  # the batch of the next step
         self.clock = time.perf_counter()
         self.shown = ""
 
@@ -55,16 +58,23 @@ class Trainer:
     def step(self) -> None:
         """One update of the weights."""
         s, number = self.settings, self.optimizer.steps
-        batch = self.batches.batch(number)
+        batch = self._batch(number)
         sums = self.lanes.gradients(batch, number)
-        norm = gradient_norm(self.optimizer.parameters)
+        norm = gradient_norm(self.optimizer.parameters, self.lanes.map)
         if not math.isfinite(sums.masked_loss + sums.pair_loss + norm):
             raise InputError(f"the loss or its gradient stopped being a number at step {number + 1}: start again with "
                              f"a smaller --lr, or a longer --warmup; the last save in {self.run.path} is kept")
         self.optimizer.lr = warmup_linear(number + 1, s.peak_lr(self.model.config), s.warmup, s.steps)
-        self.optimizer.step(clip_scale(norm, s.clip))
+        self.optimizer.step(clip_scale(norm, s.clip), self.lanes.map)
         self.optimizer.zero_grad()
         self.recent.append((sums, int(batch["attention_mask"].sum()), norm))
+
+    def _batch(self, number: int) -> dict[str, Array]:
+        """The batch of a step, made while the step before was computed; meanwhile the next one is made."""
+        prepared = self.prepared.pop(number, None)
+        if number + 1 < self.settings.steps:
+            self.prepared[number + 1] = self.lanes.pool.submit(self.batches.batch, number + 1)
+        return prepared.result() if prepared else self.batches.batch(number)
 
     def _after_step(self, bar: tqdm) -> None:
         """Log, evaluate and save when it is time to."""

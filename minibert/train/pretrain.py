@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minibert.backend import Array
@@ -21,6 +21,7 @@ from minibert.train.count_start import check_countable, start_from_counts
 from minibert.train.evaluation import Evaluation, Floors, evaluate, floors
 from minibert.train.lanes import Lanes, single_threaded_blas
 from minibert.train.loop import Trainer
+from minibert.train.micro_batch import choose_micro_batch
 from minibert.train.plots import draw_curves
 from minibert.train.report import filled_gaps, held_out_table
 from minibert.train.run import RunFolder
@@ -28,6 +29,7 @@ from minibert.train.settings import PretrainSettings
 
 Say = Callable[[str], None]
 EVALUATION_BATCH = 16
+EVALUATION_MASK_RATE = 0.15  # BERT's, whatever rate a run trains at, so that runs can be compared
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Loaded:
     def held_out(self) -> list[dict[str, Array]]:
         """The batches that every evaluation of this run uses."""
         s = self.settings
-        return held_out_batches(self.corpus.held_out, self.tokenizer, EVALUATION_BATCH, s.length, s.seed, s.mask_rate,
-                                s.whole_word)
+        return held_out_batches(self.corpus.held_out, self.tokenizer, EVALUATION_BATCH, s.length, s.seed,
+                                EVALUATION_MASK_RATE, s.whole_word)
 
     def floors(self) -> Floors:
         """What can be had on the held-out text without reading the context."""
@@ -69,9 +71,11 @@ def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = 
     """
     run = RunFolder(folder)
     run.refuse_existing()
-    settings.model_config(settings.vocab_size)  # what cannot be is said before the work begins
+    config = settings.model_config(settings.vocab_size)  # what cannot be is said before the work begins
     if settings.start == "counts":
         check_countable(settings.vocab_size)
+    if settings.micro_batch is None:  # now, and not when resuming: on another machine it could be another number
+        settings = replace(settings, micro_batch=choose_micro_batch(config, settings.batch, settings.length))
     train, held_out = prepare_text(settings, say)
     say(f"vocabulary: training {settings.vocab_size:,} WordPieces")
     tokenizer = Tokenizer.train((s for d in train for s in d.sentences), settings.vocab_size, not settings.cased)
@@ -109,6 +113,7 @@ def _train(loaded: Loaded, threads: int, say: Say) -> bool:
         say(f"resuming {run.path} at step {optimizer.steps:,} of {s.steps:,}")
     elif s.start == "counts":
         start_from_counts(model, loaded.corpus.train, s.seed)
+    model.bert.encoder.recompute = s.recompute
     run.remove_leftovers()
     run.metrics.rewind(optimizer.steps)
     batches = PretrainingBatches(loaded.corpus.train, tokenizer, s.batch, s.length, s.seed, s.mask_rate, s.whole_word,

@@ -54,8 +54,11 @@ class PretrainSettings:
 
     steps: int = _flag(6000, "training", "updates of the weights")
     batch: int = _flag(16, "training", "sentence pairs an update")
-    micro_batch: int = _flag(8, "training", "pairs that are computed at a time: smaller parts stay in the cache, "
-                             "and do not change the result beyond rounding")
+    micro_batch: int | None = _flag(None, "training", "pairs that a thread computes at a time: small parts stay in "
+                                    "the cache and bound the memory of any --batch, and do not change the result "
+                                    "beyond rounding [by shapes and cache]", type=int)
+    recompute: bool = _flag(False, "training", "keep only each layer's input for the backward pass and compute the "
+                            "rest twice: a fifth slower, in much less memory")
     lr: float | None = _flag(None, "training", "peak learning rate: reached after the warm-up, 0 at the end [0.32 / "
                              "width of the vectors: 0.0025 for tiny, 0.0004 for base]", type=float)
     warmup: int = _flag(200, "training", "updates until the learning rate has risen to its peak")

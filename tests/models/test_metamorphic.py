@@ -1,9 +1,13 @@
 """What must not change the result, and what must: each of these was wrong in some BERT once."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from minibert import functional as F
+from minibert.graph import Node, topological_order
+from minibert.models.pretraining import positions_read
 from minibert.ops.loss import IGNORE_INDEX
 
 from .toys import LENGTHS, SHAPE, assert_same, gradients, learn, only_text, take, toy_batch, toy_model
@@ -70,6 +74,49 @@ def test_any_cut_of_the_batch_gives_the_same_loss_and_gradients_with_dropout(cut
         loss += part.loss.item()
     assert loss == pytest.approx(whole.loss.item(), rel=1e-13)
     assert_same(gradients(model), whole_gradients)
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"norm_position": "pre"}, {"num_hidden_layers": 1}, {"position_embedding_type": "sinusoidal"}], ids=str)
+@pytest.mark.parametrize(("labelled_only", "recompute"), [(True, False), (False, True), (True, True)])
+def test_computing_less_or_twice_changes_nothing(changes: dict[str, Any], labelled_only: bool,
+                                                 recompute: bool) -> None:
+    """With dropout, padding, an example without labels and a labelled [CLS]."""
+    model, batch = toy_model(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.3, **changes).train(), toy_batch()
+    batch["labels"][1] = IGNORE_INDEX
+    batch["labels"][3, 0] = 5
+    stream = model.bert.dropout_stream
+    stream.seek(7, 2)
+    whole, whole_gradients = learn(model, batch)
+    stream.seek(7, 2)
+    model.bert.encoder.recompute = recompute
+    less, less_gradients = learn(model, {**batch, "labelled_only": labelled_only})
+    assert stream.step == 8 and stream.row == 0, "a second run of a layer must leave no trace"
+    assert less.loss.item() == pytest.approx(whole.loss.item(), rel=1e-14)
+    np.testing.assert_allclose(less.masked_lm_logits.data, whole.masked_lm_logits.data, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(less.pooler_output.data, whole.pooler_output.data, rtol=1e-12, atol=1e-14)
+    assert_same(less_gradients, whole_gradients)
+
+
+def test_the_positions_that_are_read() -> None:
+    labelled = np.array([[0, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 0, 0, 1, 1]], bool)
+    only, rows = positions_read(labelled)
+    assert only.at.tolist() == [[0, 1, 4, 0], [0, 0, 0, 0], [0, 0, 3, 4]] and only.length == 5
+    assert [only.at[i, k] for i, k in zip(*rows, strict=True)] == labelled.nonzero()[1].tolist()
+
+
+def test_a_recomputed_layer_is_known_by_its_name_and_keeps_its_input_only() -> None:
+    model, batch = toy_model(), toy_batch()
+    held = []
+    for model.bert.encoder.recompute in (False, True):
+        loss = model(**batch).loss
+        held.append(sum(len(node.saved) for node in topological_order(loss.node) if isinstance(node, Node)))
+    assert held[1] < held[0] / 2
+    names = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Node, "check", lambda node: names.append(node.module))
+        loss.backward()
+    assert {"bert.encoder.layer.0.attention.self", "bert.encoder.layer.1.output.dense"} <= set(names)
 
 
 def test_the_order_of_the_examples_does_not_matter() -> None:

@@ -1,7 +1,9 @@
 """Lanes: however a batch is cut and on however many threads, the gradient is that of the whole batch."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,10 @@ import threadpoolctl
 from minibert.backend import Array
 from minibert.errors import InputError
 from minibert.models import BertForPreTraining
+from minibert.nn import Parameter
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.text.batches import PretrainingBatches
-from minibert.train.lanes import ACCUMULATORS, Lanes, Sums, replica, single_threaded_blas, tally
+from minibert.train.lanes import Lanes, OrderedSum, Sums, single_threaded_blas, tally
 from minibert.train.loop import Trainer
 from minibert.train.pretrain import Loaded, resume
 
@@ -108,18 +111,61 @@ def test_a_right_answer_is_counted_as_right(model: BertForPreTraining, batch: di
     assert sums.pairs_right.tolist() == [0, sums.pairs[1]]
 
 
-def test_a_replica_shares_weights_and_dropout_but_not_gradients(model: BertForPreTraining) -> None:
-    other = replica(model)
-    for (name, p), (other_name, q) in zip(model.named_parameters(), other.named_parameters(), strict=True):
-        assert name == other_name and p is not q and p.data is q.data
-        q.grad = np.ones_like(q.data)
-        assert p.grad is None
-    assert other.bert.dropout_stream is model.bert.dropout_stream
-    assert other.cls.predictions.decoder.weight is other.bert.embeddings.word_embeddings.weight
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
+def test_a_sum_has_the_same_bits_whatever_comes_first(order: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    arrays = [(10.0 ** rng.integers(-8, 9, 101)).astype(np.float32) * rng.standard_normal(101).astype(np.float32)
+              for _ in range(3)]
+    arrays.insert(1, None)  # one that contributes nothing
+    expected = (arrays[0] + arrays[2]) + arrays[3]
+    total = OrderedSum()
+    for number in order:
+        total.add(number, None if arrays[number] is None else arrays[number].copy())
+    np.testing.assert_array_equal(total.total, expected)
+    assert any((a + b != b + a).any() or ((arrays[3] + arrays[2]) + arrays[0] != expected).any()
+               for a, b in [(arrays[0], arrays[2])])
 
 
-def test_the_number_of_gradients_depends_on_the_batch_and_not_on_the_threads(model: BertForPreTraining) -> None:
-    assert [len(Lanes(model, threads, 2).replicas) for threads in (1, 2, 9)] == [ACCUMULATORS] * 3
+def test_a_sum_waits_for_its_turn_and_copies_what_is_not_free() -> None:
+    total, theirs = OrderedSum(), np.ones(3)
+    total.add(1, np.full(3, 2.0))
+    assert total.total is None
+    total.add(0, theirs, free=False)
+    total.add(2, np.full(3, 4.0))
+    np.testing.assert_array_equal(total.total, np.full(3, 7.0))
+    np.testing.assert_array_equal(theirs, np.ones(3))
+
+
+def test_a_parameter_that_no_part_reaches_has_no_gradient(lanes: Lanes, model: BertForPreTraining,
+                                                          batch: dict[str, Array]) -> None:
+    unused = Parameter(np.zeros(3))
+    model.cls.unused = unused
+    more = Lanes(model, threads=2, micro_batch=3)
+    more.gradients(batch, STEP)
+    assert unused.grad is None and model.cls.predictions.bias.grad is not None
+    more.close()
+
+
+def test_a_fast_thread_waits_for_a_slow_one(model: BertForPreTraining, batch: dict[str, Array],
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the gradients of all micro-batches could wait in memory for those of the first."""
+    started, slow, part = [], threading.Event(), Lanes._part
+
+    def first_is_slow(self: Lanes, *args: Any) -> Sums:
+        started.append(args[4])
+        if args[4] == 0:
+            slow.wait(timeout=1.0)
+        return part(self, *args)
+
+    monkeypatch.setattr(Lanes, "_part", first_is_slow)
+    lanes = Lanes(model, threads=2, micro_batch=1)
+    timer = threading.Timer(0.5, lambda: (ahead.extend(started), slow.set()))
+    ahead: list[int] = []
+    timer.start()
+    lanes.gradients(batch, STEP)
+    assert sorted(ahead) == [0, 1, 2, 3]
+    assert sorted(started) == list(range(10))
+    lanes.close()
 
 
 def test_weights_updated_in_place_are_seen_by_every_lane(lanes: Lanes, model: BertForPreTraining,

@@ -70,7 +70,7 @@ def test_the_learning_rate_follows_the_width_unless_it_is_given() -> None:
 
 
 def test_every_setting_was_tried_with_a_bad_value() -> None:
-    switches = {"numpy_docs", "whole_word", "bias_correction"}  # like cased
+    switches = {"numpy_docs", "whole_word", "bias_correction", "recompute"}  # like cased
     assert {f.name for f in fields(PretrainSettings)} - switches == {name for name, _, _ in REFUSED}
 
 

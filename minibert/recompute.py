@@ -1,0 +1,87 @@
+"""Time for memory: forget what a part of a model computed, and compute it again when backward needs it.
+
+Chen et al. 2016, "Training deep nets with sublinear memory cost" (arXiv:1604.06174).
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from minibert.backend import Array
+from minibert.graph import Collect, Node, no_grad, state
+from minibert.ops.registry import Op
+from minibert.tensor import Tensor, lock, source
+
+Function = Callable[[Tensor], Tensor]
+
+
+class RandomStream(Protocol):
+    """What decides the random choices of a forward pass: a place that can be returned to."""
+
+    step: int
+    row: int
+
+    def seek(self, step: int, row: int = 0) -> None:
+        """Go to a place."""
+
+
+def recompute(function: Function, x: Tensor, stream: RandomStream | None = None) -> Tensor:
+    """function(x), of which only x is kept; backward runs the function a second time, to the same numbers.
+
+    stream: where the function's dropout comes from; the second run starts at the same place of it.
+    A parameter may be used in one recomputed function only, because its gradient is complete at the end of that.
+    """
+    if not state.recording:
+        return function(x)
+    place = (stream, stream.step, stream.row) if stream else None
+    with no_grad():
+        y = function(x)
+    output = Tensor(y.data)
+    output.requires_grad = True  # also where x is a constant: the function has parameters
+    output.node = Node(RECOMPUTE, [source(x)], (function, x.data, place, state.modules[:]), y.shape, y.dtype, [])
+    lock((y.data, x.data), {id(x.data)} if x.node is None else set())
+    return output
+
+
+def recompute_forward(x: Tensor, function: Function) -> Tensor:
+    """y = f(x)."""
+    return function(x)
+
+
+def recompute_backward(dy: Array, function: Function, x: Array, place: Any, modules: list[str], collect: Collect
+                       ) -> tuple[Array | None]:
+    """Run f again, this time recorded, and go backward through it at once: dy  ->  dx.
+
+    collect: what the pass that calls this does with the gradients of leaves, and so of f's parameters.
+    """
+    leaf = Tensor(x, requires_grad=True)
+
+    def collect_rest(tensor: Tensor, gradient: Array, free: bool) -> None:
+        if tensor is leaf:
+            leaf.grad = gradient
+        else:
+            collect(tensor, gradient, free)
+
+    around, state.modules = state.modules, modules
+    try:
+        y = _at(place, function, leaf)
+    finally:
+        state.modules = around
+    y.backward(dy, collect_rest)
+    return (leaf.grad,)
+
+
+def _at(place: Any, function: Function, x: Tensor) -> Tensor:
+    """function(x), with the stream at the place it had in the first run."""
+    if place is None:
+        return function(x)
+    stream, step, row = place
+    now = stream.step, stream.row
+    stream.seek(step, row)
+    try:
+        return function(x)
+    finally:
+        stream.seek(*now)
+
+
+RECOMPUTE = Op(recompute_forward, recompute_backward, ("x",), "y = f(x)", r"dx = (\partial f / \partial x)^\top dy",
+               "x (...) -> y (...)", recompute_forward, "Chen et al. 2016 (arXiv:1604.06174)")
