@@ -121,6 +121,12 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-12) -> Te
     return apply("layer_norm", x, gamma, beta, eps)
 
 
+def add_norm(h: Tensor, x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-12, p: float = 0.0,
+             key: DropoutKey | None = None) -> Tensor:
+    """layer_norm(x + dropout(h)), the end of a sub-layer."""
+    return apply("add_norm", h, x, gamma, beta, eps, p, key)
+
+
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Array | None = None, p: float = 0.0,
               key: DropoutKey | None = None) -> Tensor:
     """Scaled dot-product attention; `mask` is True where a query may look."""

@@ -32,8 +32,10 @@ class Residual(Module):
 
     def forward(self, fx: Tensor, x: Tensor, only: Positions | None = None) -> Tensor:
         """f(x) (B, T, inputs) and x (B, T, hidden) -> y (B, T, hidden); both at the positions `only` where given."""
-        y = x + self.dropout(self.dense(fx), only and only.of_states(x.shape[-1]))
-        return y if self.pre_norm else self.LayerNorm(y)
+        h, norm, part = self.dense(fx), self.LayerNorm, only and only.of_states(x.shape[-1])
+        if self.pre_norm:
+            return x + self.dropout(h, part)
+        return F.add_norm(h, x, norm.weight, norm.bias, norm.eps, self.dropout.p, self.dropout.key(h.shape, part))
 
 
 class SelfAttention(Module):

@@ -17,6 +17,7 @@ in the docstring and at the line that computes them; (1') is the backward of (1)
 
 from minibert.ops import (
     activation,
+    add_norm,
     attention,
     dropout,
     elementwise,
@@ -32,6 +33,7 @@ from minibert.ops import (
 
 __all__ = [
     "activation",
+    "add_norm",
     "attention",
     "dropout",
     "elementwise",

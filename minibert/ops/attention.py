@@ -6,7 +6,7 @@ import numpy as np
 
 from minibert.backend import Array, array_module
 from minibert.errors import InputError
-from minibert.ops.dropout import DropoutKey, keep_part, survivor_scale
+from minibert.ops.dropout import DropoutKey, dropped, keep_part, survivor_scale
 from minibert.ops.registry import Op, register
 
 
@@ -44,7 +44,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None, p: float 
     keep, scale = None, 1.0
     if p > 0.0 and key is not None:
         keep, scale = keep_part(probs.shape, p, key), survivor_scale(p)
-    context = _dropped(probs, keep, scale) @ v                    # (3)
+    context = dropped(probs, keep, scale) @ v                    # (3)
     return context, (q, k, v, probs, keep, scale)
 
 
@@ -56,23 +56,14 @@ def attention_backward(dcontext: Array, q: Array, k: Array, v: Array, probs: Arr
         (2')  dscores = probs (dprobs - sum(dprobs probs))
         (1')  dq = dscores k / sqrt(D),  dk = dscores^T q / sqrt(D)
     """
-    dv = _dropped(probs, keep, scale).swapaxes(-1, -2) @ dcontext
-    dprobs = _dropped(dcontext @ v.swapaxes(-1, -2), keep, scale)         # (3')
+    dv = dropped(probs, keep, scale).swapaxes(-1, -2) @ dcontext
+    dprobs = dropped(dcontext @ v.swapaxes(-1, -2), keep, scale)         # (3')
     dscores = dprobs
     dscores -= array_module(probs).vecdot(dprobs, probs)[..., None]
     dscores *= probs                                                      # (2')
     dq = dscores @ (k * q.shape[-1] ** -0.5)                              # (1')
     dk = dscores.swapaxes(-1, -2) @ (q * q.shape[-1] ** -0.5)
     return dq, dk, dv
-
-
-def _dropped(x: Array, keep: Array | None, scale: float) -> Array:
-    """`dropout` of x, with the mask that forward drew; x itself where there is none."""
-    if keep is None:
-        return x
-    y = x * keep
-    y *= scale
-    return y
 
 
 def attention_reference(q: Array, k: Array, v: Array, mask: Array | None = None, p: float = 0.0,

@@ -65,16 +65,21 @@ def dropout(x: Array, p: float, key: DropoutKey) -> tuple[Array, tuple]:
     """
     keep = keep_part(x.shape, p, key)
     scale = survivor_scale(p)
-    y = x * keep
-    y *= scale                                            # (1)
-    return y, (keep, scale)
+    return dropped(x, keep, scale), (keep, scale)         # (1)
 
 
 def dropout_backward(dy: Array, keep: Array, scale: float) -> tuple[Array]:
     """(1')  dx = dy keep / (1 - p): the numbers that were dropped had no part in y."""
-    dx = dy * keep
-    dx *= scale                                           # (1')
-    return (dx,)
+    return (dropped(dy, keep, scale),)                    # (1')
+
+
+def dropped(x: Array, keep: Array | None, scale: float) -> Array:
+    """x keep scale: forward and backward of dropout alike, with a mask that was drawn before; x itself without one."""
+    if keep is None:
+        return x
+    y = x * keep
+    y *= scale
+    return y
 
 
 def survivor_scale(p: float) -> float:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.ops.dropout import DropoutKey
+from minibert.ops.dropout import DropoutKey, Part
 from minibert.ops.loss import IGNORE_INDEX
 
 RNG = np.random.default_rng(1810_04805)
@@ -91,6 +91,15 @@ def attention_cases() -> list[Case]:
             case(*by_heads), case(*by_heads, causal)]
 
 
+def add_norm_cases() -> list[Case]:
+    def arrays(*shape: int) -> tuple[Any, ...]:
+        return normal(*shape), normal(*shape), normal(shape[-1]), normal(shape[-1])
+    turned = normal(5, 3).T, normal(3, 10)[:, ::2], normal(10)[::2], normal(5)
+    return [case(*arrays(3, 7)), case(*arrays(2, 3, 5), 0.3), case(*arrays(7)), case(*turned),
+            case(*arrays(2, 1, 7), 1e-12, 0.4, KEY), case(*arrays(3, 5), p=0.2, key=KEY_FROM_5),
+            case(*arrays(2, 3, 5), 0.1, 0.5, DropoutKey(5, 1, 0, 0, Part((4, 3, 5), np.array([3, 1]))))]
+
+
 def loss_cases() -> list[Case]:
     some = np.array([[3, IGNORE_INDEX, 0, 3], [IGNORE_INDEX, IGNORE_INDEX, 6, 1]])
     none = np.full((2, 3), IGNORE_INDEX)
@@ -153,6 +162,7 @@ CASES: dict[str, list[Case]] = {
                    case(normal(3, 5), normal(5), normal(5), 0.3),
                    case(normal(2, 1), normal(1), normal(1), 0.1),
                    case(normal(7, 4).T, normal(14)[::2], normal(7))],
+    "add_norm": add_norm_cases(),
     "attention": attention_cases(),
     "dropout": [case(normal(3, 7), 0.3, KEY), case(normal(2, 3, 5), 0.5, KEY_FROM_5),
                 case(normal(5, 3).T, 0.1, KEY), case(normal(), 0.2, KEY), case(normal(3, 5), 0.0, KEY),

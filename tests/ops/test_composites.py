@@ -54,6 +54,14 @@ def test_layer_norm_is_the_graph_of_its_formulas() -> None:
     same_graphs(F.layer_norm(x, gamma, beta), gamma * xhat + beta, [x, gamma, beta])
 
 
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_add_norm_is_the_graph_of_its_parts(p: float) -> None:
+    h, x, gamma, beta = leaves((2, 3, 7), (2, 3, 7), (7,), (7,))
+    s = x + (F.dropout(h, p, KEY_FROM_5) if p else h)
+    same_graphs(F.add_norm(h, x, gamma, beta, 1e-5, p, KEY_FROM_5), F.layer_norm(s, gamma, beta, 1e-5),
+                [h, x, gamma, beta])
+
+
 def test_cross_entropy_is_picking_from_log_softmax() -> None:
     (logits,) = leaves((4, 5))
     labels = np.array([1, 4, IGNORE_INDEX, 0])

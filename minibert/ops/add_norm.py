@@ -1,0 +1,54 @@
+"""The end of every sub-layer: dropout, the residual sum, and its normalisation, in one operation."""
+
+import numpy as np
+
+from minibert.backend import Array
+from minibert.ops.dropout import DropoutKey, dropped, keep_part, survivor_scale
+from minibert.ops.normalization import layer_norm, layer_norm_backward, layer_norm_reference
+from minibert.ops.registry import Op, register
+
+
+def add_norm(h: Array, x: Array, gamma: Array, beta: Array, eps: float = 1e-12, p: float = 0.0,
+             key: DropoutKey | None = None) -> tuple[Array, tuple]:
+    """Add what a sub-layer made of x to x, and normalise the sum: "Add & Norm".
+
+        (1)  s = x + dropout(h)
+        (2)  y = layer_norm(s)
+
+    h, x (..., H), gamma (H,), beta (H,)  ->  y (..., H).  p > 0 drops numbers of h, by `key`.
+    Vaswani et al. 2017, figure 1 and section 5.4 (arXiv:1706.03762).
+    """
+    keep, scale = None, 1.0
+    if p > 0.0 and key is not None:
+        keep, scale = keep_part(h.shape, p, key), survivor_scale(p)
+    s = x + dropped(h, keep, scale)                                       # (1)
+    y, (xhat, rstd, gamma) = layer_norm(s, gamma, beta, eps)              # (2)
+    return y, (xhat, rstd, gamma, keep, scale)
+
+
+def add_norm_backward(dy: Array, xhat: Array, rstd: Array, gamma: Array, keep: Array | None, scale: float
+                      ) -> tuple[Array, Array, Array, Array]:
+    """dy (..., H)  ->  dh, dx (..., H), dgamma (H,), dbeta (H,).
+
+        (2')  ds, dgamma, dbeta = layer_norm'(dy)
+        (1')  dx = ds,  dh = dropout(ds)
+    """
+    ds, dgamma, dbeta = layer_norm_backward(dy, xhat, rstd, gamma)        # (2')
+    dh = dropped(ds, keep, scale)                                         # (1')
+    return dh, ds, dgamma, dbeta
+
+
+def add_norm_reference(h: Array, x: Array, gamma: Array, beta: Array, eps: float = 1e-12, p: float = 0.0,
+                       key: DropoutKey | None = None) -> Array:
+    kept = keep_part(h.shape, p, key) if key else np.ones(h.shape)
+    s = np.empty(x.shape)
+    for index in np.ndindex(*x.shape):
+        s[index] = x[index] + (h[index] / (1 - round(p * 65536) / 65536) if kept[index] else 0.0)
+    return layer_norm_reference(s, gamma, beta, eps)
+
+
+register(Op(add_norm, add_norm_backward, ("h", "x", "gamma", "beta"),
+            r"y = \mathrm{layer\_norm}(s),\; s = x + \mathrm{dropout}(h)",
+            r"ds = \mathrm{layer\_norm}'(dy),\; dx = ds,\; dh = ds\,k / (1 - p)",
+            "h, x (..., H), gamma (H,), beta (H,) -> y (..., H)", add_norm_reference,
+            "Vaswani et al. 2017, figure 1 (arXiv:1706.03762)"))
