@@ -71,7 +71,7 @@ def evaluate(model: BertForPreTraining, batches: Sequence[dict[str, Array]], lan
 
     def run(batch: dict[str, Array]) -> Sums:
         with no_grad():
-            return tally(model(**batch, **counts), batch)
+            return tally(model(**batch, **counts, labelled_only=True), batch)
 
     training, _ = model.training, model.eval()
     try:

@@ -128,8 +128,12 @@ def tally(output: Any, batch: dict[str, Array]) -> Sums:
 
 
 def _cut(batch: dict[str, Array], size: int) -> Iterator[tuple[int, dict[str, Array]]]:
-    for row in range(0, len(batch["input_ids"]), size):
-        yield row, {name: array[row:row + size] for name, array in batch.items()}
+    """The fewest parts of at most `size` examples, as equal as can be, so that no lane has to wait long."""
+    rows = len(batch["input_ids"])
+    parts = -(-rows // size)
+    ends = [rows * (i + 1) // parts for i in range(parts)]
+    for row, end in zip([0, *ends], ends, strict=False):
+        yield row, {name: array[row:end] for name, array in batch.items()}
 
 
 @contextmanager

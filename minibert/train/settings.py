@@ -29,8 +29,8 @@ class PretrainSettings:
     cased: bool = _flag(False, "data", "keep upper case and accents")
     held_out: float = _flag(0.05, "data", "share of the words kept apart, in whole documents, to evaluate on")
     length: int = _flag(64, "data", "tokens in a sentence pair, special tokens included")
-    mask_rate: float = _flag(0.15, "data", "share of the tokens to predict: 80 %% become [MASK], 10 %% a random "
-                             "piece, 10 %% stay")
+    mask_rate: float = _flag(0.3, "data", "share of the tokens to predict while training (BERT: 0.15); evaluation "
+                             "predicts 0.15. 80 %% of them become [MASK], 10 %% a random piece, 10 %% stay")
     whole_word: bool = _flag(False, "data", "mask all pieces of a word together")
     short_pairs: float = _flag(0.1, "data", "share of the pairs that are made shorter on purpose")
 

@@ -15,7 +15,7 @@ from minibert.models import BertForPreTraining
 from minibert.nn import Parameter
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.text.batches import PretrainingBatches
-from minibert.train.lanes import Lanes, OrderedSum, Sums, single_threaded_blas, tally
+from minibert.train.lanes import Lanes, OrderedSum, Sums, _cut, single_threaded_blas, tally
 from minibert.train.loop import Trainer
 from minibert.train.pretrain import Loaded, resume
 
@@ -109,6 +109,15 @@ def test_a_right_answer_is_counted_as_right(model: BertForPreTraining, batch: di
     sums = tally(model.eval()(**batch), batch)
     assert sums.masked_right == (batch["labels"] == piece).sum() > 0
     assert sums.pairs_right.tolist() == [0, sums.pairs[1]]
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(4, [3, 3, 4]), (10, [10]), (99, [10]), (6, [5, 5]), (1, [1] * 10)])
+def test_parts_are_as_equal_as_can_be_and_in_order(size: int, sizes: list[int], batch: dict[str, Array]) -> None:
+    parts = list(_cut(batch, size))
+    assert [len(part["labels"]) for _, part in parts] == sizes
+    assert [row for row, _ in parts] == [sum(sizes[:i]) for i in range(len(sizes))]
+    for name, array in batch.items():
+        np.testing.assert_array_equal(np.concatenate([part[name] for _, part in parts]), array)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
