@@ -20,6 +20,7 @@ from minibert.backend import Array
 from minibert.models.pretraining import BertForPreTraining
 from minibert.nn.module import Parameter
 from minibert.ops.loss import IGNORE_INDEX
+from minibert.train.memory import reuse_freed_memory
 
 AHEAD = 2  # micro-batches a thread may be ahead of the slowest one: their gradients wait, and take memory
 
@@ -68,6 +69,7 @@ class Lanes:
         self.model, self.threads, self.micro_batch = model, threads, micro_batch
         self.parameters = list(model.parameters())
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="lane")
+        reuse_freed_memory()
 
     def gradients(self, batch: dict[str, Array], step: int) -> Sums:
         """Set the gradient of every parameter of the model to that of the whole batch's loss."""
