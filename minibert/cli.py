@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from minibert.bench.command import add_bench
 from minibert.errors import InputError
 from minibert.train.settings import PretrainSettings
 
@@ -24,6 +25,7 @@ BERT in NumPy: pretrain it, question it, look inside.
   minibert fill-mask runs/pretrain-1 "Raise a [MASK] if the key is not found."
   minibert evaluate runs/pretrain-1          held-out numbers beside their floors
   minibert lint book.txt                     is this text fit to train on?
+  minibert bench                             how fast is a training step here, beside other libraries?
 
 A run folder is a Hugging Face model folder: transformers loads it, and minibert loads what transformers saved.
 `minibert COMMAND --help` explains each command and all its flags."""
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
     check.add_argument("--blank-lines", choices=("document", "paragraph"), default="document",
                        help="what a blank line ends [%(default)s]")
+    add_bench(commands)
     return parser
 
 

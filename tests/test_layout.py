@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minibert"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = ("errors", "backend", "files", "ops", "graph", "tensor", "recompute", "functional", "nn", "interop", "models",
-          "optim", "text", "fill_mask", "train", "cli")
+          "optim", "text", "fill_mask", "train", "bench", "cli")
+PEERS = PACKAGE / "bench" / "peers"  # other libraries, each in a process of its own
 
 
 def layer(path: Path) -> str:
@@ -54,7 +55,13 @@ def test_the_training_path_does_not_know_the_debugging_tools() -> None:
 
 def test_no_array_library_but_numpy_is_imported() -> None:
     for path in FILES:
-        assert not {"cupy", "torch", "scipy"} & {module.split(".")[0] for module in imports(path)}, path
+        libraries = {module.split(".")[0] for module in imports(path)}
+        assert path.parent == PEERS or not {"cupy", "torch", "jax", "scipy"} & libraries, path
+
+
+def test_nobody_imports_the_peers_of_the_benchmark() -> None:
+    for path in FILES:
+        assert not any(module.startswith("minibert.bench.peers") for module in imports(path)), path
 
 
 def test_every_open_names_its_encoding() -> None:

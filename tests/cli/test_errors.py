@@ -56,6 +56,16 @@ ROWS = [
     ("evaluate {folder}", "this folder holds no pretraining run"),
     ("evaluate {truncated}", "{truncated}/model.safetensors is damaged"),
     ("evaluate {run} --threads 0", "--threads must be at least 1, not 0"),
+    ("bench --threads 0", "--threads must be at least 1, not 0"),
+    ("bench --steps 0", "--steps must be at least 1, not 0"),
+    ("bench --micro-batch 0", "--micro-batch must be at least 1, not 0"),
+    ("bench --seconds nan", "--seconds must be above 0, not nan"),
+    ("bench --shape 1 16 3 50 4 8", "--shape: hidden 16 is not divisible by heads 3"),
+    ("bench --shape 1 16 2 50 0 8", "--shape: batch must be at least 1, not 0"),
+    ("bench --shape 1 16 2 5 4 8", "--shape: vocabulary must be at least 6, not 5"),
+    ("bench --shape 1 16 2 50 4 513", "--shape: length must be at most 512"),
+    ("bench --out {folder}", "cannot write {folder}: it is a directory"),
+    ("bench --growth --out {empty}/growth.png", "cannot write {empty}/growth.png"),
     ("lint {missing}", "{missing}: there is no such file"),
     ("lint {good} {binary}", "{binary}:1: there is a NUL byte"),
     ("lint {folder}", "{folder}: this is a directory"),
@@ -98,7 +108,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, run: Path, corpus: Path) ->
 def test_a_mistake_is_answered_by_one_sentence(line: str, message: str, places: dict[str, Path],
                                                minibert_command: Command) -> None:
     arguments = [argument.format(**places) for argument in line.split(" ")]
-    if "--out" in arguments and "--resume" not in arguments:
+    if arguments[0] == "pretrain" and "--out" in arguments and "--resume" not in arguments:
         arguments[1:1] = TINY  # what the row says comes later, and wins
     code, _, errors = minibert_command(*arguments)
     assert code == 1
