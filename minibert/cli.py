@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.bench.command import add_bench
+from minibert.embed_command import add_embed_command
 from minibert.errors import InputError
 from minibert.train.settings import PretrainSettings
 
@@ -23,6 +24,7 @@ BERT in NumPy: pretrain it, question it, look inside.
   minibert pretrain --corpus book.txt        train on your text
   minibert pretrain --resume runs/pretrain-1 go on after a stop
   minibert fill-mask runs/pretrain-1 "Raise a [MASK] if the key is not found."
+  minibert embed runs/pretrain-1 text.txt    a vector for each line; --nearest "Open a file." finds lines like it
   minibert evaluate runs/pretrain-1          held-out numbers beside their floors
   minibert lint book.txt                     is this text fit to train on?
   minibert bench                             how fast is a training step here, beside other libraries?
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     fill.add_argument("folder", type=Path, metavar="RUN", help="a run or model folder")
     fill.add_argument("text", help='such as "Return the [MASK] of the list."')
     fill.add_argument("--top", type=int, default=5, help="guesses for each [MASK] [%(default)s]")
+    add_embed_command(commands)
     evaluate = _add(commands, "evaluate", "evaluate a run on its held-out documents", evaluate_command)
     evaluate.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")

@@ -6,6 +6,7 @@ import numpy as np
 
 from minibert.errors import InputError
 from minibert.graph import no_grad
+from minibert.models.config import BertConfig
 from minibert.models.pretraining import BertForPreTraining
 from minibert.text.tokenizer import Tokenizer
 
@@ -22,11 +23,8 @@ def fill_mask(model: BertForPreTraining, tokenizer: Tokenizer, text: str, top: i
 
     Raises InputError when the text has no [MASK], is too long for the model or no Unicode, or the vocabularies differ.
     """
-    if tokenizer.vocab_size != model.config.vocab_size:
-        raise InputError(f"the tokenizer has {tokenizer.vocab_size} pieces and the model {model.config.vocab_size}: "
-                         f"they do not belong together")
-    if any("\ud800" <= character <= "\udfff" for character in text):  # what Python makes of bytes that are not UTF-8
-        raise InputError(f"{text!r} is not Unicode text: give it in UTF-8")
+    check_same_vocabulary(tokenizer, model.config)
+    check_unicode(text, repr(text))
     encoded = tokenizer.encode(text)
     ids = np.array(encoded["input_ids"])
     if len(ids) > model.config.max_position_embeddings:
@@ -42,3 +40,20 @@ def fill_mask(model: BertForPreTraining, tokenizer: Tokenizer, text: str, top: i
     p = np.exp(logits - logits.max(axis=-1, keepdims=True))
     p /= p.sum(axis=-1, keepdims=True)
     return [[Guess(tokenizer.token(int(i)), float(row[i])) for i in np.argsort(-row)[:top]] for row in p]
+
+
+def check_same_vocabulary(tokenizer: Tokenizer, config: BertConfig) -> None:
+    """Raise InputError when the tokenizer is of another vocabulary than the model."""
+    if tokenizer.vocab_size != config.vocab_size:
+        raise InputError(f"the tokenizer has {tokenizer.vocab_size} pieces and the model {config.vocab_size}: "
+                         f"they do not belong together")
+
+
+def check_unicode(text: str, name: str) -> None:
+    """Raise InputError, calling it `name`, for a text with surrogates, or for what is no text at all."""
+    if not isinstance(text, str):
+        raise InputError(f"{name} must be a string, and it is of type {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # surrogates are what Python makes of bytes that are not UTF-8
+        raise InputError(f"{name} is not Unicode text: give it in UTF-8") from None

@@ -1,1 +1,1 @@
-"""How fast a training step is, where its time goes, and what the same step costs elsewhere: `minibert bench`."""
+"""How fast minibert is, where its time goes, and what the same work costs elsewhere: `minibert bench`."""

@@ -9,6 +9,7 @@ There are two meanings of a blank line, and the reader must be told which:
 """
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
@@ -49,6 +50,19 @@ def read_documents(
     return documents
 
 
+def read_lines(file: str | os.PathLike[str] | None) -> list[str]:
+    """Every line of a file, or where it is None of standard input, blank ones too.
+
+    Raises InputError, as `read_documents` does, unless there is text in it.
+    """
+    name = "standard input" if file is None else str(file)
+    data = sys.stdin.buffer.read() if file is None else _read_bytes(Path(file))
+    lines = _lines(_decode(name, data, piped=file is None))
+    if not any(line.strip() for line in lines):
+        raise InputError(f"{name}: there is no text here: give lines with words in them.")
+    return lines if lines[-1] else lines[:-1]   # the end of the last line begins no other
+
+
 def _document(name: str, file: Path, paragraphs: Iterable[_Paragraph]) -> Document:
     sentences: list[str] = []
     lines: list[int] = []
@@ -61,10 +75,8 @@ def _document(name: str, file: Path, paragraphs: Iterable[_Paragraph]) -> Docume
 
 def _blocks(text: str) -> list[list[_Paragraph]]:
     """The runs of lines that are not blank, each line with its number."""
-    # str.splitlines would also cut at U+2028 and form feeds, and then no editor would show our numbers.
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     blocks: list[list[_Paragraph]] = [[]]
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_lines(text), start=1):
         if line.strip():
             blocks[-1].append((number, line))
         elif blocks[-1]:
@@ -72,41 +84,51 @@ def _blocks(text: str) -> list[list[_Paragraph]]:
     return [block for block in blocks if block]
 
 
+def _lines(text: str) -> list[str]:
+    # str.splitlines would also cut at U+2028 and form feeds, and then no editor would show our numbers.
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def _unwrap(block: list[_Paragraph]) -> _Paragraph:
     return block[0][0], " ".join(line for _, line in block)
 
 
 def _read_text(file: Path) -> str:
-    data = _read_bytes(file)
-    if not data:
-        raise InputError(f"{file}: the file is empty: give a file with text.")
+    return _decode(str(file), _read_bytes(file))
+
+
+def _decode(name: str, data: bytes, piped: bool = False) -> str:
+    """The text in a file or a pipe that is called `name`."""
+    if not data and not piped:
+        raise InputError(f"{name}: the file is empty: give a file with text.")
     if data.startswith(_UTF16_MARKS):
-        raise InputError(
-            f"{file}:1: this is UTF-16 text, not UTF-8: convert it with "
-            f"`iconv -f UTF-16 -t UTF-8 {file} > {file}.utf8`."
-        )
+        raise InputError(f"{name}:1: this is UTF-16 text, not UTF-8: {_conversion(name, 'UTF-16', piped)}.")
     if b"\0" in data:
         offset = data.index(b"\0")
         raise InputError(
-            f"{file}:{_line_at(data, offset)}: there is a NUL byte at byte {offset}, so this is a binary "
+            f"{name}:{_line_at(data, offset)}: there is a NUL byte at byte {offset}, so this is a binary "
             "file: give plain UTF-8 text."
         )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _not_utf8(file, data) from None
+        raise _not_utf8(name, data, piped) from None
 
 
-def _not_utf8(file: Path, data: bytes) -> InputError:
+def _not_utf8(name: str, data: bytes, piped: bool) -> InputError:
     try:
         data.decode("utf-8")   # not utf-8-sig, which counts offsets from behind the byte order mark
     except UnicodeDecodeError as error:
         offset = error.start
     return InputError(
-        f"{file}:{_line_at(data, offset)}: byte {offset} is 0x{data[offset]:02x}, which is not UTF-8: if the "
-        f"file is Latin-1, convert it with `iconv -f ISO-8859-1 -t UTF-8 {file} > {file}.utf8`, otherwise "
-        "name its encoding after -f."
+        f"{name}:{_line_at(data, offset)}: byte {offset} is 0x{data[offset]:02x}, which is not UTF-8: if the "
+        f"file is Latin-1, {_conversion(name, 'ISO-8859-1', piped)}, otherwise name its encoding after -f."
     )
+
+
+def _conversion(name: str, encoding: str, piped: bool) -> str:
+    command = f"iconv -f {encoding} -t UTF-8"
+    return f"pipe it through `{command}`" if piped else f"convert it with `{command} {name} > {name}.utf8`"
 
 
 def _read_bytes(file: Path) -> bytes:

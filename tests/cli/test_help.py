@@ -31,6 +31,7 @@ def flag(name: str) -> str:
     ("pretrain", ["--out", "--resume", "--threads", *map(flag, SETTINGS)]),
     ("fill-mask", ["RUN", "text", "--top"]),
     ("evaluate", ["RUN", "--json", "--threads"]),
+    ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads"]),
     ("lint", ["FILE", "--blank-lines"]),
     ("bench", ["--growth", "--shape", "--preset", "--threads", "--micro-batch", "--steps", "--seconds", "--peers",
                "--out", "--json"]),
@@ -57,7 +58,7 @@ def test_the_help_of_a_setting_says_what_it_does_and_its_default(minibert_comman
 
 def test_the_overview_shows_every_command_in_use(minibert_command: Command) -> None:
     output = minibert_command("--help").output
-    for command in ("pretrain", "fill-mask", "evaluate", "lint", "bench"):
+    for command in ("pretrain", "fill-mask", "embed", "evaluate", "lint", "bench"):
         assert f"\n  minibert {command} " in output  # an example
         assert re.search(rf"^    {command}\s+[a-z]", output, re.MULTILINE)  # and its line in the list
 
@@ -102,6 +103,7 @@ def test_without_flags_every_setting_has_its_default(given: list[PretrainSetting
     ("pretrain --learning-rate 1", "--learning-rate"), ("fill-mask run", "text"), ("lint", "FILE"),
     ("lint --blank-lines page x", "--blank-lines"), ("evaluate", "RUN"),
     ("bench --shape 1 2 3", "--shape"), ("bench --shape 4 256 4 8192 32 128 --preset tiny", "--preset"),
+    ("embed", "RUN"), ("embed run --pooling max", "--pooling"),
 ])
 def test_a_command_line_that_makes_no_sense_is_answered_with_the_usage(arguments: str, named: str,
                                                                       minibert_command: Command) -> None:

@@ -1,0 +1,136 @@
+"""Sentences a second through the encoder: minibert, and transformers where it is installed.
+
+Both go from text to vectors (the mean over the tokens), with the same weights, tokenizer library and text. Three ways:
+
+    minibert              `embed`: sorted by length, one batch a thread
+    transformers          batches of 32 in the order given, padded to the longest, which is what most people write
+    transformers sorted   the same, of texts sorted by length, the longest first
+"""
+
+import importlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minibert.backend import Array
+from minibert.embed import embed
+from minibert.errors import InputError
+from minibert.models import BertConfig, BertModel
+from minibert.text.tokenizer import Tokenizer
+from minibert.text.tokenizer_files import bert_pipeline
+from minibert.text.wordpiece import SPECIAL_TOKENS
+from minibert.train.pretrain import usable_threads
+
+MEDIAN, SIGMA, SHORTEST = 20, 0.6, 5  # of the log-normal lengths, in tokens, [CLS] and [SEP] among them
+BATCH = 32
+TOLERANCE = 1e-4
+Shape = tuple[int, int, int, int]
+Way = Callable[[list[str]], Array]
+
+
+def compare_inference(shape: Shape = (4, 256, 4, 8000), sentences: int = 1000, seed: int = 0, longest: int = 128,
+                      rounds: int = 3, threads: int | None = None) -> dict[str, Any]:
+    """Time the ways in turn, `rounds` times, and check that their vectors agree.
+
+    shape: layers, hidden size, heads, vocabulary.  threads: for either engine; all cores unless given.
+    Returns the setting, and for each way the median of its sentences a second, every round's, and how far its
+    vectors are from minibert's.  Raises InputError when they differ by more than TOLERANCE.
+    """
+    layers, hidden, heads, vocab_size = shape
+    threads = usable_threads() if threads is None else threads
+    config = BertConfig(vocab_size=vocab_size, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+                        intermediate_size=4 * hidden, max_position_embeddings=longest)
+    model, tokenizer = BertModel(config, seed), word_tokenizer(vocab_size)
+    lengths = draw_lengths(sentences, longest, seed)
+    texts = draw_texts(lengths, tokenizer, seed)
+    ways: dict[str, Way] = {"minibert": lambda some: embed(model, tokenizer, some, threads=threads)}
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        tokenizer.save(folder, longest)
+        ways |= transformers_ways(Path(folder), threads)
+    vectors = {name: way(texts) for name, way in ways.items()}  # and everything is warm
+    return {"shape": shape, "threads": threads, "sentences": sentences, "tokens": int(lengths.sum()), "seed": seed,
+            "lengths": f"log-normal, median {MEDIAN}, sigma {SIGMA}, within {SHORTEST} .. {longest}",
+            "padding in given order": padding(lengths),
+            "sentences per second": _speeds(ways, texts, rounds),
+            "largest difference": _differences(vectors)}
+
+
+def draw_lengths(sentences: int, longest: int, seed: int) -> Array:
+    """Tokens of each sentence, [CLS] and [SEP] among them: (N,) of SHORTEST .. longest."""
+    drawn = np.random.default_rng(seed).lognormal(np.log(MEDIAN), SIGMA, sentences)
+    return np.clip(drawn.astype(np.int64), SHORTEST, longest)
+
+
+def word_tokenizer(vocab_size: int) -> Tokenizer:
+    """A vocabulary whose every piece is a word, so that a text has as many tokens as words."""
+    words = [f"w{i}" for i in range(vocab_size - len(SPECIAL_TOKENS))]
+    return Tokenizer(bert_pipeline([*SPECIAL_TOKENS, *words], lowercase=True))
+
+
+def draw_texts(lengths: Array, tokenizer: Tokenizer, seed: int) -> list[str]:
+    """Sentences of random words that have these lengths as tokens."""
+    rng = np.random.default_rng(seed + 1)
+    return [" ".join(map(tokenizer.token, rng.choice(tokenizer.ordinary_ids, length - 2))) for length in lengths]
+
+
+def padding(lengths: Array) -> float:
+    """The share of places that hold padding when BATCH sentences after another are padded to their longest."""
+    places = sum(len(part) * int(part.max()) for part in np.split(lengths, range(BATCH, len(lengths), BATCH)))
+    return 1.0 - int(lengths.sum()) / places
+
+
+def transformers_ways(folder: Path, threads: int) -> dict[str, Way]:
+    """What transformers makes of a model folder, in two ways; nothing where it or PyTorch is not installed."""
+    try:
+        torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
+    except ImportError:
+        return {}
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.BertModel.from_pretrained(folder).eval()
+
+    def one(texts: list[str]) -> Array:
+        batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        states, mask = model(**batch).last_hidden_state, batch["attention_mask"][:, :, None]
+        return ((states * mask).sum(1) / mask.sum(1)).numpy()
+
+    def in_order(texts: list[str]) -> Array:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode():
+                return np.concatenate([one(texts[i:i + BATCH]) for i in range(0, len(texts), BATCH)])
+        finally:
+            torch.set_num_threads(before)
+
+    def by_length(texts: list[str]) -> Array:
+        order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+        return in_order([texts[row] for row in order])[np.argsort(order)]
+
+    return {"transformers": in_order, "transformers sorted": by_length}
+
+
+def _speeds(ways: dict[str, Way], texts: list[str], rounds: int) -> dict[str, dict[str, Any]]:
+    """Sentences a second of each way: one after the other in every round, so that all meet the same disturbances."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begin = time.perf_counter()
+            way(texts)
+            found[name].append(len(texts) / (time.perf_counter() - begin))
+    return {name: {"median": statistics.median(speeds), "rounds": speeds} for name, speeds in found.items()}
+
+
+def _differences(vectors: dict[str, Array]) -> dict[str, float]:
+    """How far each way's vectors are from minibert's, at most."""
+    found = {name: float(np.abs(v - vectors["minibert"]).max()) for name, v in vectors.items() if name != "minibert"}
+    for name, difference in found.items():
+        if not difference <= TOLERANCE:
+            raise InputError(f"the vectors of {name} are {difference:.1e} away from minibert's: nothing to compare")
+    return found
