@@ -22,7 +22,7 @@ from minibert.graph import no_grad
 from minibert.models.bert import BertModel, BertOutput
 from minibert.models.inputs import warn
 from minibert.models.pretraining import BertForPreTraining
-from minibert.nn import Module
+from minibert.nn import Module, Positions
 from minibert.text.tokenizer import Tokenizer
 from minibert.train.lanes import single_threaded_blas
 from minibert.train.pretrain import usable_threads
@@ -165,7 +165,8 @@ def _vectors(bert: BertModel, batch: Array, lengths: Array, pooling: str) -> Arr
     T = batch.shape[1]
     text = np.arange(T) < lengths[:, None]                                # (B, T)
     with no_grad():  # of this thread
-        output: BertOutput = bert(batch, attention_mask=None if text.all() else text)
+        first = None if pooling == "mean" else Positions(np.zeros((len(batch), 1), np.int64), T)  # [CLS] alone is read
+        output: BertOutput = bert(batch, attention_mask=None if text.all() else text, only=first)
     if pooling == "pooler":
         return output.pooler_output.data
     states = output.last_hidden_state.data                                # (B, T, H)

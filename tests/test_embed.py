@@ -144,9 +144,9 @@ def spy(model: BertModel, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Vectors
     seen: list[tuple[Vectors, Vectors | None]] = []
     forward = model.forward
 
-    def watched(ids: Vectors, attention_mask: Vectors | None = None) -> Any:
+    def watched(ids: Vectors, attention_mask: Vectors | None = None, **options: Any) -> Any:
         seen.append((ids, attention_mask))
-        return forward(ids, attention_mask=attention_mask)
+        return forward(ids, attention_mask=attention_mask, **options)
 
     monkeypatch.setattr(model, "forward", watched)
     return seen

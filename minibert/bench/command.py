@@ -18,7 +18,8 @@ and compares the rate of its matrix products with the best that large products a
 PyTorch with transformers, or JAX with optax, is installed in the same environment, they take the same step, in turn
 with minibert: with the same threads, and scoring the same masked positions. All are in memory at the same time.
 
-With --growth it times minibert alone, on shapes with half, twice and four times the batch, length, width and depth."""
+With --growth it times minibert alone, on shapes with half, twice and four times the batch, length, width and depth.
+With --inference it times the encoder on sentences of mixed lengths, as `minibert embed` runs it, and transformers'."""
 
 EXAMPLES = """\
 examples:
@@ -26,6 +27,7 @@ examples:
   minibert bench --preset base --no-peers     one BERT-base step, minibert only
   minibert bench --shape 2 128 2 3000 16 128 --json
   minibert bench --growth                     a table in Markdown, and growth.png
+  minibert bench --inference                  sentences a second through the encoder
 
 The ratio `x ours` is the median over the rounds, in each of which everybody takes one step: on a machine that others
 use, too, trust it more than the milliseconds."""
@@ -38,6 +40,8 @@ def add_bench(commands: Any) -> None:
     parser.set_defaults(run=bench_command)
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--growth", action="store_true", help="how time and memory grow with the shape")
+    modes.add_argument("--inference", action="store_true",
+                       help="sentences a second from text to vectors, of mixed lengths up to T, 32 B of them")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--shape", type=int, nargs=6, metavar=("L", "H", "A", "V", "B", "T"),
                        help="layers, hidden width, heads, vocabulary; batch, length of the sequences "
@@ -47,6 +51,8 @@ def add_bench(commands: Any) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="threads that everybody computes on [all cores]")
     parser.add_argument("--micro-batch", type=int, metavar="N",
                         help="sequences that minibert computes at a time [as in pretraining]")
+    parser.add_argument("--recompute", action="store_true",
+                        help="minibert keeps only each layer's input and computes the rest twice, for less memory")
     parser.add_argument("--steps", type=int, default=8, metavar="N", help="timed steps [%(default)s]")
     parser.add_argument("--seconds", type=float, default=60.0, metavar="S",
                         help="start no step after so many seconds of timing, even if some are left [%(default)s]")
@@ -65,7 +71,8 @@ def bench_command(options: argparse.Namespace) -> int:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
     if not options.seconds > 0:
         raise InputError(f"--seconds must be above 0, not {options.seconds:g}")
-    return growth_command(options) if options.growth else step_command(options)
+    mode = growth_command if options.growth else inference_command if options.inference else step_command
+    return mode(options)
 
 
 def step_command(options: argparse.Namespace) -> int:
@@ -93,6 +100,17 @@ def growth_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def inference_command(options: argparse.Namespace) -> int:
+    """Time the way from text to vectors."""
+    from minibert.bench.inference import compare_inference, inference_report
+    from minibert.bench.machine import this_machine
+    from minibert.bench.shape import Shape
+
+    found = compare_inference(_shape(options, Shape()), _extent(options)["threads"])
+    print(json.dumps(found) if options.json else inference_report(found, this_machine()))
+    return 0
+
+
 def _shape(options: argparse.Namespace, default: Any) -> Any:
     """The shape that was asked for."""
     from minibert.bench.shape import Shape
@@ -107,7 +125,8 @@ def _extent(options: argparse.Namespace) -> dict[str, Any]:
     from minibert.train.pretrain import check_threads, usable_threads
 
     return {"threads": check_threads(usable_threads() if options.threads is None else options.threads),
-            "micro_batch": options.micro_batch, "steps": options.steps, "seconds": options.seconds}
+            "options": {"micro_batch": options.micro_batch, "recompute": options.recompute},
+            "steps": options.steps, "seconds": options.seconds}
 
 
 def _picture(options: argparse.Namespace, default: str) -> Path | None:

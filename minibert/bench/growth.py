@@ -9,7 +9,7 @@ from minibert.bench.flops import step_flops
 from minibert.bench.gemm import GemmPeak
 from minibert.bench.machine import Machine, this_machine
 from minibert.bench.report import count, describe, digits
-from minibert.bench.rounds import Rounds, progress_bar
+from minibert.bench.rounds import Options, Rounds, progress_bar
 from minibert.bench.shape import POSITIONS, Shape
 
 BASE = Shape(2, 128, 2, 4096, 16, 64)
@@ -70,7 +70,7 @@ def variants(base: Shape, dimension: str) -> list[Shape]:
             if all(value.denominator == 1 for value in values.values()) and values.get("length", 0) <= POSITIONS]
 
 
-def measure_growth(base: Shape, threads: int, micro_batch: int | None, steps: int, seconds: float) -> Growth:
+def measure_growth(base: Shape, threads: int, options: Options, steps: int, seconds: float) -> Growth:
     """Time up to `steps` steps of each shape, each in a new process; the shapes share the `seconds`."""
     lines = {dimension: variants(base, dimension) for dimension in DIMENSIONS}
     shapes = list(dict.fromkeys(shape for line in lines.values() for shape in line))  # the base once
@@ -78,7 +78,7 @@ def measure_growth(base: Shape, threads: int, micro_batch: int | None, steps: in
     with progress_bar(len(shapes), "shape") as bar:
         for shape in shapes:
             bar.set_description(" ".join(map(str, shape.numbers)))
-            with Rounds(shape, threads, micro_batch, gemm) as rounds:
+            with Rounds(shape, threads, options, gemm) as rounds:
                 rounds.run(steps, seconds / len(shapes))
                 measured[shape] = rounds.row
                 start_mb = rounds.worker.facts["start_mb"]

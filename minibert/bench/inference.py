@@ -10,42 +10,46 @@ Both go from text to vectors (the mean over the tokens), with the same weights, 
 import importlib
 import statistics
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minibert.backend import Array
+from minibert.bench.machine import Machine
+from minibert.bench.report import WIDTH, count, describe
+from minibert.bench.rounds import PAUSE
+from minibert.bench.shape import Shape
 from minibert.embed import embed
 from minibert.errors import InputError
 from minibert.models import BertConfig, BertModel
 from minibert.text.tokenizer import Tokenizer
 from minibert.text.tokenizer_files import bert_pipeline
 from minibert.text.wordpiece import SPECIAL_TOKENS
-from minibert.train.pretrain import usable_threads
 
 MEDIAN, SIGMA, SHORTEST = 20, 0.6, 5  # of the log-normal lengths, in tokens, [CLS] and [SEP] among them
 BATCH = 32
 TOLERANCE = 1e-4
-Shape = tuple[int, int, int, int]
+SENTENCES = 32  # for each sequence of a step's batch
+ROUNDS = 3
 Way = Callable[[list[str]], Array]
 
 
-def compare_inference(shape: Shape = (4, 256, 4, 8000), sentences: int = 1000, seed: int = 0, longest: int = 128,
-                      rounds: int = 3, threads: int | None = None) -> dict[str, Any]:
+def compare_inference(shape: Shape, threads: int, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
     """Time the ways in turn, `rounds` times, and check that their vectors agree.
 
-    shape: layers, hidden size, heads, vocabulary.  threads: for either engine; all cores unless given.
+    shape: its batch decides how many sentences there are, SENTENCES for each, and its length how long they may be.
     Returns the setting, and for each way the median of its sentences a second, every round's, and how far its
     vectors are from minibert's.  Raises InputError when they differ by more than TOLERANCE.
     """
-    layers, hidden, heads, vocab_size = shape
-    threads = usable_threads() if threads is None else threads
-    config = BertConfig(vocab_size=vocab_size, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
-                        intermediate_size=4 * hidden, max_position_embeddings=longest)
-    model, tokenizer = BertModel(config, seed), word_tokenizer(vocab_size)
+    longest, sentences = max(shape.length, SHORTEST), SENTENCES * shape.batch
+    config = BertConfig(vocab_size=shape.vocabulary, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
+                        num_attention_heads=shape.heads, intermediate_size=shape.width, max_position_embeddings=longest)
+    model, tokenizer = BertModel(config, seed), word_tokenizer(shape.vocabulary)
     lengths = draw_lengths(sentences, longest, seed)
     texts = draw_texts(lengths, tokenizer, seed)
     ways: dict[str, Way] = {"minibert": lambda some: embed(model, tokenizer, some, threads=threads)}
@@ -54,8 +58,8 @@ def compare_inference(shape: Shape = (4, 256, 4, 8000), sentences: int = 1000, s
         tokenizer.save(folder, longest)
         ways |= transformers_ways(Path(folder), threads)
     vectors = {name: way(texts) for name, way in ways.items()}  # and everything is warm
-    return {"shape": shape, "threads": threads, "sentences": sentences, "tokens": int(lengths.sum()), "seed": seed,
-            "lengths": f"log-normal, median {MEDIAN}, sigma {SIGMA}, within {SHORTEST} .. {longest}",
+    return {"shape": asdict(shape), "threads": threads, "sentences": sentences, "tokens": int(lengths.sum()),
+            "seed": seed, "lengths": f"log-normal, median {MEDIAN}, sigma {SIGMA}, within {SHORTEST} .. {longest}",
             "padding in given order": padding(lengths),
             "sentences per second": _speeds(ways, texts, rounds),
             "largest difference": _differences(vectors)}
@@ -121,6 +125,7 @@ def _speeds(ways: dict[str, Way], texts: list[str], rounds: int) -> dict[str, di
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
+            time.sleep(PAUSE)
             begin = time.perf_counter()
             way(texts)
             found[name].append(len(texts) / (time.perf_counter() - begin))
@@ -134,3 +139,20 @@ def _differences(vectors: dict[str, Array]) -> dict[str, float]:
         if not difference <= TOLERANCE:
             raise InputError(f"the vectors of {name} are {difference:.1e} away from minibert's: nothing to compare")
     return found
+
+
+def inference_report(found: dict[str, Any], machine: Machine) -> str:
+    """What `compare_inference` returns, as text for a terminal of 80 columns."""
+    shape = Shape(**found["shape"])
+    lines = [describe(shape, machine, count(found["threads"], "thread")),
+             *textwrap.wrap(f"{found['sentences']:,} sentences of {found['tokens']:,} tokens ({found['lengths']}); in "
+                            f"batches of {BATCH} in the order given, {found['padding in given order']:.0%} would be "
+                            f"padding", WIDTH), "",
+             f"{'sentences a second':<36}{'median':>12}{'min':>9}{'max':>9}{'x':>9}"]
+    speeds = found["sentences per second"]
+    for name, speed in speeds.items():
+        ratio = statistics.median(ours / theirs for ours, theirs in zip(speeds["minibert"]["rounds"], speed["rounds"],
+                                                                        strict=True))
+        lines.append(f"  {name:<34}{speed['median']:>12,.0f}{min(speed['rounds']):>9,.0f}{max(speed['rounds']):>9,.0f}"
+                     f"{ratio:>9.2f}")
+    return "\n".join(lines)

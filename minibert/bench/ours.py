@@ -12,9 +12,10 @@ from minibert.bench.step import TrainingStep
 
 
 def build(arguments: dict[str, Any]) -> Served:
-    """Arguments: shape, threads, micro_batch (None for the default)."""
-    shape = Shape(*arguments["shape"])
-    training = TrainingStep(shape, arguments["threads"], arguments["micro_batch"])
+    """Arguments: shape, threads, and the options of TrainingStep."""
+    options = dict(arguments)
+    shape, threads = Shape(*options.pop("shape")), options.pop("threads")
+    training = TrainingStep(shape, threads, **options)
 
     def step() -> float:
         training()
@@ -22,7 +23,7 @@ def build(arguments: dict[str, Any]) -> Served:
 
     version = f"minibert {__version__}, NumPy {np.__version__}"
     return Served(step, {"version": version, "micro_batch": training.micro_batch},
-                  {"profile": lambda: profile_step(shape, training.micro_batch)._asdict()})
+                  {"profile": lambda: profile_step(shape, **options)._asdict()})
 
 
 if __name__ == "__main__":

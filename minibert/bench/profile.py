@@ -93,9 +93,12 @@ class Profile(NamedTuple):
         return dict(sorted(table.items(), key=lambda item: -sum(row.ms for row in item[1].values())))
 
 
-def profile_step(shape: Shape, micro_batch: int) -> Profile:
-    """Take one step on one thread with timed operations, after another one that warms the caches up."""
-    step = TrainingStep(shape, 1, micro_batch)
+def profile_step(shape: Shape, **options: Any) -> Profile:
+    """Take one step on one thread with timed operations, after another one that warms the caches up.
+
+    options: those of TrainingStep.
+    """
+    step = TrainingStep(shape, 1, **options)
     try:
         step()
         with timed_ops() as timings:

@@ -54,7 +54,8 @@ def _contender(row: Row, ours: Row) -> str:
 def _rate(m: Measurement) -> str:
     """Speed, and how far it is from what matrix products alone would reach."""
     return (f"{m.tokens_per_s:,.0f} tokens a second\n"
-            f"{digits(m.gflop_per_step)} GFLOP a step in matrix products, {digits(m.gflops)} GFLOP a second:\n"
+            f"{digits(m.gflop_per_step)} GFLOP a step in matrix products ({digits(m.whole_gflop_per_step)} if the last "
+            f"layer\nwere computed where nobody reads it), {digits(m.gflops)} GFLOP a second:\n"
             f"{m.gemm_share:.0%} of the {digits(m.gemm_peak_gflops)} that large matrix products alone reach here")
 
 

@@ -16,14 +16,15 @@ from minibert.bench.shape import Shape
 from minibert.bench.workers import Worker, WorkerEnded
 from minibert.errors import InputError
 
+Options = dict[str, Any]  # of our step: micro_batch and recompute, see bench.step
 PAUSE = 0.05  # seconds between turns: the threads of BLAS and OpenMP go on spinning for a while after their work
 
 
 class Rounds:
     """Worker processes that take steps in turn.  Use it in a `with` block, which ends them."""
 
-    def __init__(self, shape: Shape, threads: int, micro_batch: int | None, gemm: GemmPeak) -> None:
-        self.shape, self.threads, self.micro_batch, self.gemm = shape, threads, micro_batch, gemm
+    def __init__(self, shape: Shape, threads: int, options: Options, gemm: GemmPeak) -> None:
+        self.shape, self.threads, self.options, self.gemm = shape, threads, options, gemm
         self.left_out: dict[str, str] = {}
         self.peers: dict[str, tuple[Worker, Row]] = {}
         self._closing = ExitStack()
@@ -31,7 +32,7 @@ class Rounds:
     def __enter__(self) -> "Rounds":
         with _fatal():
             self.worker = self._closing.enter_context(
-                Worker(OURS.module, self.shape, self.threads, micro_batch=self.micro_batch))
+                Worker(OURS.module, self.shape, self.threads, **self.options))
         self.row = Row(OURS.name, self.worker.facts["version"], [])
         return self
 
@@ -109,11 +110,11 @@ def _fatal() -> Iterator[None]:
         raise RuntimeError(f"the training step ended: {end}\n{end.errors}") from end
 
 
-def measure(shape: Shape, threads: int, micro_batch: int | None, steps: int, seconds: float,
+def measure(shape: Shape, threads: int, options: Options, steps: int, seconds: float,
             peers: Sequence[Contender] = PEERS) -> Measurement:
     """Time the step of everybody, then look where the time of ours goes; `steps` and `seconds` as in Rounds.run."""
     gemm = GemmPeak(threads)
-    with Rounds(shape, threads, micro_batch, gemm) as rounds, progress_bar(steps, "round") as bar:
+    with Rounds(shape, threads, options, gemm) as rounds, progress_bar(steps, "round") as bar:
         for peer in peers:
             bar.set_description(f"starting {peer.name}")
             rounds.invite(peer)

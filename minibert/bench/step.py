@@ -12,7 +12,7 @@ from minibert.bench.synthetic import synthetic_batch
 from minibert.models import BertConfig, BertForPreTraining
 from minibert.optim import AdamW, clip_scale, gradient_norm
 from minibert.train.lanes import Lanes, single_threaded_blas
-from minibert.train.settings import PretrainSettings
+from minibert.train.micro_batch import choose_micro_batch
 
 DROPOUT, CLIP, LEARNING_RATE = 0.1, 1.0, 1e-4
 
@@ -28,15 +28,16 @@ class Phases(NamedTuple):
 class TrainingStep:
     """A model, its optimiser and a batch; calling it takes one step.  `loss` is that of the last step."""
 
-    def __init__(self, shape: Shape, threads: int, micro_batch: int | None = None) -> None:
-        """micro_batch: sequences computed at a time; None for what pretraining does."""
-        self.micro_batch = min(micro_batch or PretrainSettings().micro_batch, shape.batch)
-        self.batch = synthetic_batch(shape)
-        self.model = BertForPreTraining(BertConfig(
+    def __init__(self, shape: Shape, threads: int, micro_batch: int | None = None, recompute: bool = False) -> None:
+        """micro_batch: sequences computed at a time; None for what pretraining does.  recompute: less memory."""
+        config = BertConfig(
             vocab_size=shape.vocabulary, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
             num_attention_heads=shape.heads, intermediate_size=shape.width, max_position_embeddings=POSITIONS,
-            hidden_dropout_prob=DROPOUT, attention_probs_dropout_prob=DROPOUT))
-        self.model.train()
+            hidden_dropout_prob=DROPOUT, attention_probs_dropout_prob=DROPOUT)
+        self.micro_batch = min(micro_batch or choose_micro_batch(config, shape.batch, shape.length), shape.batch)
+        self.batch = synthetic_batch(shape)
+        self.model = BertForPreTraining(config).train()
+        self.model.bert.encoder.recompute = recompute
         self.optimizer = AdamW(self.model.parameters(), LEARNING_RATE)
         self.lanes = Lanes(self.model, threads, self.micro_batch)
         self.loss = 0.0
@@ -49,9 +50,9 @@ class TrainingStep:
         start = time.perf_counter()
         sums = self.lanes.gradients(self.batch, self.optimizer.steps)
         computed = time.perf_counter()
-        scale = clip_scale(gradient_norm(self.optimizer.parameters), CLIP)
+        scale = clip_scale(gradient_norm(self.optimizer.parameters, self.lanes.map), CLIP)
         clipped = time.perf_counter()
-        self.optimizer.step(scale)
+        self.optimizer.step(scale, self.lanes.map)
         self.optimizer.zero_grad()
         self.loss = sums.masked_loss + sums.pair_loss
         return Phases(computed - start, clipped - computed, time.perf_counter() - clipped)

@@ -29,7 +29,7 @@ WORKERS = {
 @pytest.fixture(scope="session")
 def measurement() -> Measurement:
     """Two steps of minibert alone."""
-    return measure(TINY, 2, 3, 2, 60.0, peers=())
+    return measure(TINY, 2, {"micro_batch": 3}, 2, 60.0, peers=())
 
 
 @pytest.fixture

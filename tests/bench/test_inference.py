@@ -1,26 +1,39 @@
 """The comparison of speeds compares the same work."""
 
 import importlib.util
+import json
 
 import numpy as np
 import pytest
 
 from minibert import InputError
 from minibert.bench import inference
-from minibert.bench.inference import compare_inference, draw_lengths, draw_texts, padding, word_tokenizer
+from minibert.bench.inference import (
+    compare_inference,
+    draw_lengths,
+    draw_texts,
+    inference_report,
+    padding,
+    word_tokenizer,
+)
+from minibert.bench.machine import this_machine
+from minibert.bench.shape import Shape
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
 THEIRS = {"transformers", "transformers sorted"} if INSTALLED else set()
 
 
 def test_all_ways_are_timed_and_their_vectors_agree() -> None:
-    found = compare_inference((1, 16, 2, 50), sentences=70, longest=40, rounds=2, threads=1)
+    found = compare_inference(Shape(1, 16, 2, 50, 2, 40), 1, rounds=2)
     assert found["sentences per second"].keys() == {"minibert", *THEIRS}
     for speeds in found["sentences per second"].values():
         assert len(speeds["rounds"]) == 2 and min(speeds["rounds"]) <= speeds["median"] <= max(speeds["rounds"])
     assert found["largest difference"].keys() == THEIRS
     assert max(found["largest difference"].values(), default=0.0) < 1e-4
-    assert (found["sentences"], found["tokens"]) == (70, draw_lengths(70, 40, 0).sum())
+    lines = inference_report(found, this_machine()).splitlines()
+    assert max(map(len, lines)) <= 80 and lines[-len(found["largest difference"]) - 1].startswith("  minibert")
+    json.dumps(found)
+    assert (found["sentences"], found["tokens"]) == (64, draw_lengths(64, 40, 0).sum())
 
 
 def test_texts_have_the_lengths_that_were_drawn() -> None:
@@ -39,4 +52,4 @@ def test_vectors_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(inference, "transformers_ways", wrong)
     with pytest.raises(InputError, match="the vectors of other are nan away from minibert's"):
-        compare_inference((1, 16, 2, 50), sentences=10, rounds=1)
+        compare_inference(Shape(1, 16, 2, 50, 1, 9), 1, rounds=1)

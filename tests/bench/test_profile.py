@@ -37,7 +37,7 @@ def test_the_registry_is_restored_after_an_error_and_the_failing_call_counts() -
 
 
 def test_a_profile_has_every_operation_of_a_step_and_the_rest() -> None:
-    profile = profile_step(TINY, 2)
+    profile = profile_step(TINY, micro_batch=2)
     calls = {(row.op, row.direction): row.calls for row in profile.ops}
     assert calls["attention", "forward"] == calls["attention", "backward"] == 2  # micro-batches, of one layer
     assert calls["linear", "forward"] == 2 * (6 + 4)  # those of a layer, pooler, two heads and the transform

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from minibert.bench.chart import draw_measurement
+from minibert.bench.flops import step_flops
 from minibert.bench.growth import FACTORS, Growth, growth_report, measure_growth, variants
 from minibert.bench.growth_chart import draw_growth
 from minibert.bench.machine import Machine
@@ -24,7 +25,7 @@ def growth() -> Growth:
     """Two shapes along each dimension."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("minibert.bench.growth.FACTORS", FACTORS[1:3])
-        return measure_growth(TINY, 1, None, 1, 60.0)
+        return measure_growth(TINY, 1, {}, 1, 60.0)
 
 
 @pytest.fixture
@@ -53,7 +54,8 @@ def test_json_has_every_number(measurement: Measurement) -> None:
     assert all(row.keys() == {"op", "direction", "ms", "calls"} for row in numbers["ops"])
     assert {row["direction"] for row in numbers["ops"]} == {"forward", "backward"}
     assert numbers["peers"] == numbers["left_out"] == {}
-    assert numbers["gflop_per_step"] == pytest.approx(664_320e-9)
+    assert numbers["whole_gflop_per_step"] == pytest.approx(664_320e-9)
+    assert numbers["gflop_per_step"] == pytest.approx(1e-9 * step_flops(TINY, 4))
     assert numbers["gflops"] == pytest.approx(numbers["gflop_per_step"] / numbers["step_ms"] * 1e3)
     assert numbers["tokens_per_s"] == pytest.approx(32e3 / numbers["step_ms"])
     assert numbers["gemm_share"] == pytest.approx(numbers["gflops"] / numbers["gemm_peak_gflops"])

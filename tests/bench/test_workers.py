@@ -46,7 +46,7 @@ def test_a_worker_that_hangs_is_ended(fake: Fake, monkeypatch: pytest.MonkeyPatc
 def test_broken_peers_are_left_out_and_the_others_measured(fake: Fake) -> None:
     absent = Contender("absent", "nowhere", needs=("no_such_library", "json"))
     peers = [fake("crashes_at_once"), fake("talks"), fake("crashes_later"), absent]
-    m = measure(TINY, 1, None, 3, 60.0, peers)
+    m = measure(TINY, 1, {}, 3, 60.0, peers)
     assert [row.name for row in m.rows] == ["minibert", "talks"]
     assert [len(row.ms) for row in m.rows] == [3, 3]
     assert m.left_out == {"crashes_at_once": "RuntimeError: no such luck", "absent": "needs no_such_library",
@@ -54,7 +54,7 @@ def test_broken_peers_are_left_out_and_the_others_measured(fake: Fake) -> None:
 
 
 def test_time_that_is_over_ends_the_rounds_but_not_the_first() -> None:
-    assert len(measure(TINY, 1, None, 50, 1e-9, ()).ours.ms) == 1
+    assert len(measure(TINY, 1, {}, 50, 1e-9, ()).ours.ms) == 1
 
 
 @pytest.mark.parametrize(("name", "error", "said"), [
@@ -64,7 +64,7 @@ def test_without_our_own_step_there_is_no_benchmark(name: str, error: type[Excep
     monkeypatch.setattr(rounds, "OURS", fake(name))
     monkeypatch.setattr(Worker, "patience", 30.0 if error is RuntimeError else 0.3)
     with pytest.raises(error, match=said):
-        measure(TINY, 1, None, 1, 1.0, ())
+        measure(TINY, 1, {}, 1, 1.0, ())
 
 
 def test_an_interrupt_ends_all_workers(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,5 +76,5 @@ def test_an_interrupt_ends_all_workers(fake: Fake, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(rounds.Rounds, "take", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        measure(TINY, 1, None, 1, 1.0, [fake("talks")])
+        measure(TINY, 1, {}, 1, 1.0, [fake("talks")])
     assert len(started) == 2 and all(worker.process.poll() is not None for worker in started)

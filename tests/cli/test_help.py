@@ -33,7 +33,8 @@ def flag(name: str) -> str:
     ("evaluate", ["RUN", "--json", "--threads"]),
     ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads"]),
     ("lint", ["FILE", "--blank-lines"]),
-    ("bench", ["--growth", "--shape", "--preset", "--threads", "--micro-batch", "--steps", "--seconds", "--peers",
+    ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--threads", "--micro-batch", "--steps",
+               "--seconds", "--peers",
                "--out", "--json"]),
 ])
 def test_the_help_of_a_command_names_each_of_its_flags(command: str, flags: list[str],
