@@ -4,8 +4,9 @@ import ctypes
 import sys
 from functools import cache
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3), in GNU's malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3), in GNU's malloc.h
 NEVER = 1 << 30  # bytes free at the end of the heap before any are given back
+HEAP = 1 << 26  # bytes; a thread's memory comes in heaps of this size, kept when less than M_TOP_PAD is free elsewhere
 LARGEST = 1 << 25  # bytes; larger arrays always come from the system and go back to it: the most that malloc allows
 
 
@@ -19,4 +20,5 @@ def reuse_freed_memory() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return bool(mallopt and mallopt(M_TRIM_THRESHOLD, NEVER) and mallopt(M_MMAP_THRESHOLD, LARGEST))
+    settings = {M_TRIM_THRESHOLD: NEVER, M_TOP_PAD: HEAP, M_MMAP_THRESHOLD: LARGEST}
+    return mallopt is not None and all(mallopt(name, value) for name, value in settings.items())

@@ -7,7 +7,7 @@ from minibert.models.config import BertConfig
 
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # where Linux tells the size of a core's own cache
 USUAL_CACHE = 1 << 20  # bytes; most processors of the last years have 1 or 2 MiB
-CACHE_FILLS = 3  # of the widest activation: measured; the next cache is not much slower
+CACHE_FILLS = 2  # of the widest activation: measured; the next cache is not much slower
 FEWEST_TOKENS = 512  # below, matrix products and Python's own work take longer per token than any cache saves
 MOST_TOKENS = 1024  # above, nothing gets quicker, and memory grows
 
