@@ -34,6 +34,6 @@ def test_a_part_is_neither_too_small_nor_too_large(preset: str, cache: int, monk
 
 
 def test_a_wider_model_gets_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(micro_batch, "cache_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(micro_batch, "cache_bytes", lambda: 3 << 19)
     sizes = [choose_micro_batch(BertConfig.preset(name), 1000, 16) for name in ("mini", "small", "base")]
     assert sizes[0] > sizes[1] >= sizes[2]
