@@ -14,6 +14,8 @@ from minibert.ops.loss import IGNORE_INDEX
 from minibert.train.corpus import Documents, piece_counts
 from minibert.train.lanes import Lanes, Sums, tally
 
+EVALUATION_MASK_RATE = 0.15  # BERT's, whatever rate a run trains at, so that runs can be compared
+
 
 class Floors(NamedTuple):
     """What a model reaches without reading the context, in nats."""

@@ -4,28 +4,30 @@ import io
 from typing import Any
 
 from minibert.files import write_atomically
-from minibert.train.evaluation import Floors
+from minibert.train.evaluation import EVALUATION_MASK_RATE, Floors
 from minibert.train.run import RunFolder
 
 TRAIN, HELD_OUT, FLOOR = "#9db4c8", "#b5342c", "#555555"
 Records = list[dict[str, Any]]
+Rates = tuple[str, str]  # how much is masked, in words, in training and held out: more is harder to guess
 
 
-def draw_curves(run: RunFolder, floors: Floors) -> None:
-    """Write loss.png and accuracy.png into the run folder, from its log."""
+def draw_curves(run: RunFolder, floors: Floors, mask_rate: float) -> None:
+    """Write loss.png and accuracy.png into the run folder, from its log.  mask_rate: of training."""
     import matplotlib
 
     matplotlib.use("Agg")
     records = run.metrics.read()
     training = [r for r in records if "held_out" not in r]
     held_out = [{"step": r["step"], **r["held_out"]} for r in records if "held_out" in r]
-    _draw_losses(run, training, held_out, floors)
-    _draw_accuracies(run, training, held_out)
+    masked = f", {mask_rate:.0%} masked", f", {EVALUATION_MASK_RATE:.0%} masked"
+    _draw_losses(run, training, held_out, floors, masked)
+    _draw_accuracies(run, training, held_out, masked)
 
 
-def _draw_losses(run: RunFolder, training: Records, held_out: Records, floors: Floors) -> None:
+def _draw_losses(run: RunFolder, training: Records, held_out: Records, floors: Floors, rates: Rates) -> None:
     figure, (masked, pair) = _two_panels()
-    _curves(masked, training, held_out, "masked_loss")
+    _curves(masked, training, held_out, "masked_loss", rates)
     _floor(masked, floors.chance, f"chance, ln V = {floors.chance:.2f}")
     _floor(masked, floors.unigram, f"unigram entropy of the held-out text = {floors.unigram:.2f}")
     masked.set_title("Masked words")
@@ -41,9 +43,9 @@ def _draw_losses(run: RunFolder, training: Records, held_out: Records, floors: F
     _save(figure, run, "loss.png")
 
 
-def _draw_accuracies(run: RunFolder, training: Records, held_out: Records) -> None:
+def _draw_accuracies(run: RunFolder, training: Records, held_out: Records, rates: Rates) -> None:
     figure, (masked, pair) = _two_panels()
-    _curves(masked, training, held_out, "masked_accuracy")
+    _curves(masked, training, held_out, "masked_accuracy", rates)
     masked.set_title("Masked words")
     masked.set_ylabel("share guessed exactly")
     masked.set_ylim(bottom=0)
@@ -64,15 +66,15 @@ def _two_panels() -> tuple[Any, Any]:
     return pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 
 
-def _curves(axes: Any, training: Records, held_out: Records, name: str) -> None:
-    """Training as a thin line under its running mean, held-out as points."""
+def _curves(axes: Any, training: Records, held_out: Records, name: str, rates: Rates = ("", "")) -> None:
+    """Training as a thin line under its running mean, held-out as points; `rates` is added to their names."""
     steps, values = [r["step"] for r in training], [r[name] for r in training]
     window = max(1, len(values) // 50)
     means = [sum(values[max(0, i - window + 1):i + 1]) / min(window, i + 1) for i in range(len(values))]
     axes.plot(steps, values, color=TRAIN, linewidth=0.6, alpha=0.6)
-    axes.plot(steps, means, color=TRAIN, linewidth=1.8, label="training, mean of the last steps")
+    axes.plot(steps, means, color=TRAIN, linewidth=1.8, label=f"training, mean of the last steps{rates[0]}")
     axes.plot([r["step"] for r in held_out], [r[name] for r in held_out], "o-", color=HELD_OUT, markersize=3,
-              label="held-out documents")
+              label=f"held-out documents{rates[1]}")
     axes.set_xlabel("step")
 
 

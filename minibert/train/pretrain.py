@@ -18,7 +18,7 @@ from minibert.text.tokenizer import Tokenizer
 from minibert.train.checkpoint import load_checkpoint
 from minibert.train.corpus import TokenisedCorpus
 from minibert.train.count_start import check_countable, start_from_counts
-from minibert.train.evaluation import Evaluation, Floors, evaluate, floors
+from minibert.train.evaluation import EVALUATION_MASK_RATE, Evaluation, Floors, evaluate, floors
 from minibert.train.lanes import Lanes, single_threaded_blas
 from minibert.train.loop import Trainer
 from minibert.train.micro_batch import choose_micro_batch
@@ -29,7 +29,6 @@ from minibert.train.settings import PretrainSettings
 
 Say = Callable[[str], None]
 EVALUATION_BATCH = 16
-EVALUATION_MASK_RATE = 0.15  # BERT's, whatever rate a run trains at, so that runs can be compared
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def _train(loaded: Loaded, threads: int, say: Say) -> bool:
         f"{len(batches):,} steps an epoch; {threads} threads; saving to {run.path}")
     trainer = Trainer(run, s, model, optimizer, batches, loaded.held_out(), threads)
     finished = trainer.train()
-    draw_curves(run, loaded.floors())
+    draw_curves(run, loaded.floors(), s.mask_rate)
     if finished:
         say("\n" + report(loaded, model, threads))
     else:

@@ -52,7 +52,7 @@ def minibert_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer
 @pytest.fixture
 def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than training here."""
-    monkeypatch.setattr(pretraining, "draw_curves", lambda run, floors: None)
+    monkeypatch.setattr(pretraining, "draw_curves", lambda *arguments: None)
 
 
 @pytest.fixture(scope="session")

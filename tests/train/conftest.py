@@ -16,7 +16,7 @@ from . import tiny
 def without_curves() -> Iterator[None]:
     """Drawing takes longer than training here; it has tests of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretraining, "draw_curves", lambda run, floors: None)
+        patch.setattr(pretraining, "draw_curves", lambda *arguments: None)
         yield
 
 

@@ -31,7 +31,7 @@ def log(run: RunFolder, steps: int, height: float = 4.0) -> RunFolder:
 
 
 def pictures(run: RunFolder) -> list[np.ndarray]:
-    draw_curves(run, FLOORS)
+    draw_curves(run, FLOORS, 0.4)
     paths = [run.path / name for name in ("loss.png", "accuracy.png")]
     assert all(path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") for path in paths)
     return [matplotlib.image.imread(path) for path in paths]
