@@ -115,9 +115,9 @@ def backpropagate(root: "Source", droot: Array, caller: str, collect: "Collect")
         if not isinstance(node, Node):
             collect(node, dy, node in owned)
             continue
+        node.check()
         if node.kept_by is not None:
             keep_grad(node.kept_by, dy, free=False)
-        node.check()
         into = pending[node.inputs[0]] if "into" in node.op.wants and node.inputs[0] in owned else None
         extra = {} if into is None else {"into": into}
         if "collect" in node.op.wants:

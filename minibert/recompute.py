@@ -37,7 +37,8 @@ def recompute(function: Function, x: Tensor, stream: RandomStream | None = None)
         y = function(x)
     output = Tensor(y.data)
     output.requires_grad = True  # also where x is a constant: the function has parameters
-    output.node = Node(RECOMPUTE, [source(x)], (function, x.data, place, state.modules[:]), y.shape, y.dtype, [])
+    versions = [(x, x.version)] if x.node is None else []
+    output.node = Node(RECOMPUTE, [source(x)], (function, x.data, place, state.modules[:]), y.shape, y.dtype, versions)
     lock((y.data, x.data), {id(x.data)} if x.node is None else set())
     return output
 
@@ -53,7 +54,7 @@ def recompute_backward(dy: Array, function: Function, x: Array, place: Any, modu
 
     collect: what the pass that calls this does with the gradients of leaves, and so of f's parameters.
     """
-    leaf = Tensor(x, requires_grad=True)
+    leaf = Tensor(x, requires_grad=x.dtype.kind == "f")
 
     def collect_rest(tensor: Tensor, gradient: Array, free: bool) -> None:
         if tensor is leaf:
@@ -61,11 +62,12 @@ def recompute_backward(dy: Array, function: Function, x: Array, place: Any, modu
         else:
             collect(tensor, gradient, free)
 
-    around, state.modules = state.modules, modules
+    around = state.modules, state.recording
+    state.modules, state.recording = modules, True  # also where the backward pass was started inside no_grad()
     try:
         y = _at(place, function, leaf)
     finally:
-        state.modules = around
+        state.modules, state.recording = around
     y.backward(dy, collect_rest)
     return (leaf.grad,)
 

@@ -10,6 +10,7 @@ import pytest
 
 from minibert import functional as F
 from minibert.debug.gradcheck import gradcheck, random_like
+from minibert.errors import InputError
 from minibert.graph import Node, topological_order
 from minibert.ops.registry import REGISTRY
 from minibert.tensor import Tensor, apply
@@ -200,17 +201,56 @@ def test_only_arrays_that_nobody_else_has_are_free() -> None:
     assert free == {a: True, b: False}  # a's two contributions made a new array; b was handed y's own gradient
 
 
-def test_a_table_used_twice_is_added_to_in_place() -> None:
+def test_a_table_used_twice_is_added_to_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows that a batch looks up are added to the gradient that the output layer has made already."""
     table, ids = leaf(7, 3), np.array([[1, 1, 4], [6, 1, 0]])
 
     def f() -> Tensor:
         return F.linear(F.tanh(F.embedding(table, ids)), table) + F.embedding(table, ids)[..., :1]
     gradcheck(f, table).assert_ok()
-    got = []
+    got, given, backward = [], [], REGISTRY["embedding"].backward
+
+    def seen(dy: Any, ids: Any, table_shape: Any, into: Any = None) -> Any:
+        given.append(into)
+        return backward(dy, ids, table_shape, into)
+
+    monkeypatch.setitem(REGISTRY, "embedding", replace(REGISTRY["embedding"], backward=seen))
     y = f()
     y.backward(weigh(y), collect=lambda tensor, gradient, free: got.append(gradient))
-    assert len(got) == 1
+    assert len(got) == 1 and given[0] is None and given[1] is got[0]
+
+
+def test_a_gradient_stored_column_by_column_is_added_to_as_well() -> None:
+    """Its flattened copy is no view: what a lookup adds there must not be lost."""
+    table, ids = leaf(7, 3), np.array([[1, 1, 4], [6, 1, 0]])
+
+    def f() -> Tensor:
+        x = F.tanh(F.embedding(table, ids))
+        return x @ table.transpose() + (x * x) @ table.transpose()  # two turned gradients, and their sum is turned
+    gradcheck(f, table).assert_ok()
+
+
+def test_a_gradient_that_is_not_ours_is_not_added_to_in_place() -> None:
+    """`add` hands dy itself to the table, and then a lookup adds to the table's gradient."""
+    table, other, ids = leaf(5, 3), leaf(5, 3), np.array([0, 0, 4, 2, 1])
+    y = F.embedding(table, ids) + (table + other)
+    kept = (dy := weigh(y)).copy()
+    y.backward(dy)
+    np.testing.assert_array_equal(dy, kept)
+    np.testing.assert_array_equal(other.grad, kept)
+    expected = kept.copy()
+    np.add.at(expected, ids, kept)
+    np.testing.assert_allclose(table.grad, expected)
+
+
+def test_a_consumed_graph_is_refused_before_anything_is_added() -> None:
+    x = leaf(3)
+    y = (x * 3.0).retain_grad()
+    y.backward(dy := weigh(y))
+    with pytest.raises(InputError, match="already used"):
+        y.backward(dy)
+    np.testing.assert_array_equal(y.grad, dy)
+    np.testing.assert_allclose(x.grad, 3.0 * dy)
 
 
 # --- when there is a gradient, and when there is none -------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from minibert import AdamW, BertConfig, BertForPreTraining, InputError
 from minibert.nn import Parameter
-from minibert.optim import BLOCK, PORTION, clip_scale, gradient_norm, warmup_linear
+from minibert.optim import BLOCK, PORTION, _portions, clip_scale, gradient_norm, warmup_linear
 
 STRONG = {"lr": 0.3, "betas": (0.6, 0.8), "eps": 0.05, "weight_decay": 0.7}  # every term moves the result visibly
 
@@ -63,6 +63,7 @@ def test_threads_share_out_every_number_once_and_give_the_same_bits() -> None:
         p.grad = rng.standard_normal(p.shape).astype(np.float32)
         q.grad = p.grad.copy()
     one[2].grad = many[2].grad = None
+    starts = [p.data.copy() for p in one]
     with ThreadPoolExecutor(3) as pool:
         assert gradient_norm(many, pool.map) == gradient_norm(one)
         for map_ in (None, pool.map):
@@ -71,8 +72,19 @@ def test_threads_share_out_every_number_once_and_give_the_same_bits() -> None:
     for p, q in zip(one, many, strict=True):
         np.testing.assert_array_equal(p.data, q.data)
         assert p.version == q.version == (1 if p is one[2] else 2)
-    for p, before in zip(one[:2], (0.0, 0.0), strict=True):
-        assert (p.data != before).all()
+    for p, start in zip(one, starts, strict=True):
+        assert ((p.data != start) == (p is not one[2])).all()
+
+
+def test_a_portion_is_neither_too_small_for_a_thread_nor_too_large_to_share() -> None:
+    sizes = [3, 2 * PORTION + 5, 77, PORTION, 1, PORTION // 2, PORTION // 2 + 1, 4]
+    parameters = [Parameter(np.zeros(size, np.float32)) for size in sizes]
+    for p in parameters:
+        p.grad = p.data
+    arrays = [p.data for p in parameters]
+    shared = [sum(weights.size for _, weights, *_ in portion) for portion in _portions(parameters, arrays, arrays)]
+    assert sum(shared) == sum(sizes) and all(PORTION <= n < 2 * PORTION for n in shared[:-1])
+    assert 0 < shared[-1] < 2 * PORTION
 
 
 @pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 37])

@@ -6,7 +6,7 @@ from typing import Any
 
 from minibert.bench.measurement import Measurement
 from minibert.bench.profile import Profile
-from minibert.bench.report import count, digits
+from minibert.bench.report import digits, means
 from minibert.files import write_atomically
 
 ACCENT, PEER, FORWARD, BACKWARD, REST, INK = "#b5342c", "#9db4c8", "#9db4c8", "#3d6485", "#bbbbbb", "#555555"
@@ -20,7 +20,7 @@ def draw_measurement(m: Measurement, path: Path) -> None:
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     figure.suptitle(f"One training step: {m.shape}", fontsize=12)
-    figure.supxlabel(f"{m.machine}; {count(m.threads, 'thread')}, micro-batch {m.micro_batch}", fontsize=8, color=INK)
+    figure.supxlabel(f"{m.machine}; {means(m)}", fontsize=8, color=INK)
     _contenders(left, m)
     _operations(right, m.profile)
     save(figure, path)

@@ -10,6 +10,8 @@ from typing import Any
 from minibert.errors import InputError
 from minibert.models.config import PRESETS
 
+STEPS, SECONDS = 8, 60.0  # unless the user says
+NOT_FOR_INFERENCE = ("micro_batch", "recompute", "steps", "seconds", "out")  # a forward pass and a table need none
 BENCH = """\
 How fast is a training step here, where does its time go, and what does the same step cost in other libraries?
 
@@ -53,9 +55,9 @@ def add_bench(commands: Any) -> None:
                         help="sequences that minibert computes at a time [as in pretraining]")
     parser.add_argument("--recompute", action="store_true",
                         help="minibert keeps only each layer's input and computes the rest twice, for less memory")
-    parser.add_argument("--steps", type=int, default=8, metavar="N", help="timed steps [%(default)s]")
-    parser.add_argument("--seconds", type=float, default=60.0, metavar="S",
-                        help="start no step after so many seconds of timing, even if some are left [%(default)s]")
+    parser.add_argument("--steps", type=int, metavar="N", help=f"timed steps [{STEPS}]")
+    parser.add_argument("--seconds", type=float, metavar="S",
+                        help=f"start no step after so many seconds of timing, even if some are left [{SECONDS:g}]")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True,
                         help="compare with the other libraries that are installed [on]")
     parser.add_argument("--out", type=Path, metavar="PNG",
@@ -69,7 +71,7 @@ def bench_command(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
-    if not options.seconds > 0:
+    if options.seconds is not None and not options.seconds > 0:
         raise InputError(f"--seconds must be above 0, not {options.seconds:g}")
     mode = growth_command if options.growth else inference_command if options.inference else step_command
     return mode(options)
@@ -106,7 +108,10 @@ def inference_command(options: argparse.Namespace) -> int:
     from minibert.bench.machine import this_machine
     from minibert.bench.shape import Shape
 
-    found = compare_inference(_shape(options, Shape()), _extent(options)["threads"])
+    for name in NOT_FOR_INFERENCE:
+        if getattr(options, name):
+            raise InputError(f"--{name.replace('_', '-')} has no effect with --inference: leave it out")
+    found = compare_inference(_shape(options, Shape()), _extent(options)["threads"], peers=options.peers)
     print(json.dumps(found) if options.json else inference_report(found, this_machine()))
     return 0
 
@@ -126,7 +131,7 @@ def _extent(options: argparse.Namespace) -> dict[str, Any]:
 
     return {"threads": check_threads(usable_threads() if options.threads is None else options.threads),
             "options": {"micro_batch": options.micro_batch, "recompute": options.recompute},
-            "steps": options.steps, "seconds": options.seconds}
+            "steps": options.steps or STEPS, "seconds": options.seconds or SECONDS}
 
 
 def _picture(options: argparse.Namespace, default: str) -> Path | None:

@@ -39,10 +39,12 @@ ROUNDS = 3
 Way = Callable[[list[str]], Array]
 
 
-def compare_inference(shape: Shape, threads: int, rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+def compare_inference(shape: Shape, threads: int, rounds: int = ROUNDS, seed: int = 0, peers: bool = True
+                      ) -> dict[str, Any]:
     """Time the ways in turn, `rounds` times, and check that their vectors agree.
 
     shape: its batch decides how many sentences there are, SENTENCES for each, and its length how long they may be.
+    peers: whether transformers takes part, where it is installed.
     Returns the setting, and for each way the median of its sentences a second, every round's, and how far its
     vectors are from minibert's.  Raises InputError when they differ by more than TOLERANCE.
     """
@@ -53,10 +55,11 @@ def compare_inference(shape: Shape, threads: int, rounds: int = ROUNDS, seed: in
     lengths = draw_lengths(sentences, longest, seed)
     texts = draw_texts(lengths, tokenizer, seed)
     ways: dict[str, Way] = {"minibert": lambda some: embed(model, tokenizer, some, threads=threads)}
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
-        tokenizer.save(folder, longest)
-        ways |= transformers_ways(Path(folder), threads)
+    if peers:
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)
+            tokenizer.save(folder, longest)
+            ways |= transformers_ways(Path(folder), threads)
     vectors = {name: way(texts) for name, way in ways.items()}  # and everything is warm
     return {"shape": asdict(shape), "threads": threads, "sentences": sentences, "tokens": int(lengths.sum()),
             "seed": seed, "lengths": f"log-normal, median {MEDIAN}, sigma {SIGMA}, within {SHORTEST} .. {longest}",
@@ -147,7 +150,7 @@ def inference_report(found: dict[str, Any], machine: Machine) -> str:
     lines = [describe(shape, machine, count(found["threads"], "thread")),
              *textwrap.wrap(f"{found['sentences']:,} sentences of {found['tokens']:,} tokens ({found['lengths']}); in "
                             f"batches of {BATCH} in the order given, {found['padding in given order']:.0%} would be "
-                            f"padding", WIDTH), "",
+                            f"padding. x is the time that it takes, as a multiple of minibert's", WIDTH), "",
              f"{'sentences a second':<36}{'median':>12}{'min':>9}{'max':>9}{'x':>9}"]
     speeds = found["sentences per second"]
     for name, speed in speeds.items():

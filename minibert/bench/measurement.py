@@ -45,6 +45,7 @@ class Measurement:
     profile: Profile
     peers: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)  # peers without a row, and why
+    recompute: bool = False  # whether minibert computed its layers twice, see minibert.recompute
 
     @property
     def rows(self) -> list[Row]:
@@ -80,6 +81,7 @@ class Measurement:
         """Plain values, for JSON."""
         return {
             "shape": asdict(self.shape), "threads": self.threads, "micro_batch": self.micro_batch,
+            "recompute": self.recompute,
             "step_ms": self.ours.step_ms, "step_ms_min": min(self.ours.ms), "step_ms_max": max(self.ours.ms),
             "steps": len(self.ours.ms), "tokens_per_s": self.tokens_per_s, "gflop_per_step": self.gflop_per_step,
             "whole_gflop_per_step": self.whole_gflop_per_step,

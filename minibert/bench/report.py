@@ -12,8 +12,13 @@ WIDTH = 80
 
 def report(m: Measurement) -> str:
     """Everything that was measured, in words and columns."""
-    head = describe(m.shape, m.machine, f"{count(m.threads, 'thread')}, micro-batch {m.micro_batch}")
+    head = describe(m.shape, m.machine, means(m))
     return "\n\n".join((head, _contenders(m), _rate(m), _profile(m.profile)))
+
+
+def means(m: Measurement) -> str:
+    """By what means minibert computed, in words."""
+    return f"{count(m.threads, 'thread')}, micro-batch {m.micro_batch}" + (", recomputation" if m.recompute else "")
 
 
 def describe(shape: Shape, machine: Machine, means: str) -> str:

@@ -122,7 +122,8 @@ def measure(shape: Shape, threads: int, options: Options, steps: int, seconds: f
         rounds.run(steps, seconds, bar.update)
         bar.set_description("profiling")
         return Measurement(shape, threads, rounds.worker.facts["micro_batch"], this_machine(), rounds.row, gemm.gflops,
-                           rounds.profile(), [row for _, row in rounds.peers.values()], rounds.left_out)
+                           rounds.profile(), [row for _, row in rounds.peers.values()], rounds.left_out,
+                           bool(options.get("recompute")))
 
 
 def progress_bar(total: int, unit: str) -> Any:

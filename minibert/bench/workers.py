@@ -48,8 +48,8 @@ class Worker:
         """The answer to one line.  Raises WorkerEnded when there is none."""
         assert self.process.stdin is not None and self.process.stdout is not None
         alarm = threading.Timer(self.patience, self.process.kill)
+        end = time.monotonic() + self.patience  # before the alarm starts, which must not ring earlier than that
         alarm.start()
-        end = time.monotonic() + self.patience
         try:
             self.process.stdin.write(request + "\n")
             self.process.stdin.flush()

@@ -86,7 +86,10 @@ class PreTrainingOutput(BertOutput):
 
     @property
     def prediction_logits(self) -> Tensor:
-        """(B, T, V): the scores at every position, computed when asked for, because training needs so few."""
+        """(B, T, V): the scores at every position, computed when asked for, because training needs so few.
+
+        With labelled_only they are (B, R, V), those of the positions in last_hidden_state.
+        """
         assert self._predictions is not None
         return self._predictions(self.last_hidden_state)
 
@@ -110,7 +113,8 @@ class BertForPreTraining(PretrainedModel):
         masked_count, pair_count: when the batch is processed in parts, how many labels of each kind the whole
         batch has; the losses of the parts then add up to the loss of the batch, whatever way it was cut.
         labelled_only: compute the last layer at [CLS] and the labelled positions alone. Losses and gradients are the
-        same, for less work; last_hidden_state (B, R, H) has [CLS] first and the labelled positions in order.
+        same, for less work; last_hidden_state (B, R, H) has [CLS] first and the labelled positions in order, and the
+        last of hidden_states and attentions (B, A, R, T) are of these, too.
         Raises InputError for anything out of range or shape.
         """
         input_ids = integers(input_ids, "input_ids", None, 0, self.config.vocab_size)

@@ -36,7 +36,10 @@ def embedding_backward(dy: Array, ids: Array, table_shape: tuple, into: Array | 
     dtable = xp.zeros(table_shape, dtype=dy.dtype) if into is None else into
     H = table_shape[-1]
     places = ids.reshape(-1, 1) * H + xp.arange(H)        # of every number of dy in the flattened table: NumPy adds
-    xp.add.at(dtable.reshape(-1), places.reshape(-1), dy.reshape(-1))     # (1')  at single numbers 5 times as fast
+    flat = dtable.reshape(-1)                             # a copy, not a view, where `into` is stored column by column
+    xp.add.at(flat, places.reshape(-1), dy.reshape(-1))                   # (1')  at single numbers 5 times as fast
+    if not dtable.flags.c_contiguous:
+        dtable[...] = flat.reshape(table_shape)
     return (dtable,)
 
 

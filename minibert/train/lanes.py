@@ -83,9 +83,14 @@ class Lanes:
                 parts[number - AHEAD * self.threads].result()
             return self._part(part, step, row, counts, number, gradients)
 
-        for number, (row, part) in enumerate(_cut(batch, self.micro_batch)):
-            parts.append(self.pool.submit(run, number, row, part))
-        sums = [part.result() for part in parts]
+        try:
+            for number, (row, part) in enumerate(_cut(batch, self.micro_batch)):
+                parts.append(self.pool.submit(run, number, row, part))
+            sums = [part.result() for part in parts]
+        except BaseException:  # Ctrl-C among them: nobody wants the others any more
+            for future in parts:
+                future.cancel()
+            raise
         for p, gradient in gradients.items():
             p.grad = gradient.total
         return sum(sums[1:], sums[0])
@@ -115,8 +120,8 @@ class Lanes:
         return list(self.pool.map(function, *items))
 
     def close(self) -> None:
-        """End the threads."""
-        self.pool.shutdown()
+        """End the threads; what they have not begun is dropped."""
+        self.pool.shutdown(cancel_futures=True)
 
 
 def tally(output: Any, batch: dict[str, Array]) -> Sums:

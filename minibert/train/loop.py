@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import closing
 
 import numpy as np
 from tqdm import tqdm
@@ -45,14 +46,14 @@ class Trainer:
         s = self.settings
         first = self.optimizer.steps
         self.model.train()
-        with Interrupts() as interrupts, single_threaded_blas(), _progress_bar(first, s.steps) as bar:
+        with (closing(self.lanes), Interrupts() as interrupts, single_threaded_blas(),
+              _progress_bar(first, s.steps) as bar):
             self.clock = time.perf_counter()
             while self.optimizer.steps < s.steps and not interrupts.requested:
                 self.step()
                 self._after_step(bar)
             if self.optimizer.steps % s.save_every or self.optimizer.steps == 0:
                 self.save()
-        self.lanes.close()
         return self.optimizer.steps == s.steps
 
     def step(self) -> None:

@@ -15,7 +15,7 @@ MOST_TOKENS = 1024  # above, nothing gets quicker, and memory grows
 def choose_micro_batch(config: BertConfig, batch: int, length: int) -> int:
     """How many of `batch` pairs of `length` tokens make the widest activation a few times a core's cache.
 
-    An even number of parts comes out of a batch of two or more, so that two threads have equal work.
+    It aims at an even number of parts, so that two threads have equal work; rounding may leave it odd.
     """
     in_cache = CACHE_FILLS * cache_bytes() // (4 * config.intermediate_size)  # 4 bytes a number
     tokens = min(max(in_cache, FEWEST_TOKENS), MOST_TOKENS)

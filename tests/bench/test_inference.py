@@ -36,6 +36,15 @@ def test_all_ways_are_timed_and_their_vectors_agree() -> None:
     assert (found["sentences"], found["tokens"]) == (64, draw_lengths(64, 40, 0).sum())
 
 
+def test_the_report_says_how_many_times_as_long_the_others_take() -> None:
+    found = compare_inference(Shape(1, 16, 2, 50, 1, 9), 1, rounds=1, peers=False)
+    found["sentences per second"] = {"minibert": {"median": 200.0, "rounds": [100.0, 200.0, 400.0]},
+                                     "other": {"median": 80.0, "rounds": [25.0, 80.0, 160.0]}}
+    ours, theirs = inference_report(found, this_machine()).splitlines()[-2:]
+    assert ours.split() == ["minibert", "200", "100", "400", "1.00"]
+    assert theirs.split() == ["other", "80", "25", "160", "2.50"]  # of 4, 2.5 and 2.5
+
+
 def test_texts_have_the_lengths_that_were_drawn() -> None:
     tokenizer, lengths = word_tokenizer(300), draw_lengths(500, 60, seed=3)
     assert [len(ids) + 2 for ids in tokenizer.ids(draw_texts(lengths, tokenizer, seed=3))] == lengths.tolist()

@@ -1,6 +1,8 @@
 """Workers answer, and whatever becomes of them is told in one line."""
 
 import sys
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -39,6 +41,14 @@ def test_the_end_of_a_worker_is_told_in_one_line(name: str, reason: str, fake: F
 
 def test_a_worker_that_hangs_is_ended(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Worker, "patience", 0.3)
+    with pytest.raises(WorkerEnded, match="no answer within"):
+        Worker(fake("hangs").module, TINY, 1)
+
+
+def test_a_slow_start_of_the_alarm_does_not_change_the_reason(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Timer.start
+    monkeypatch.setattr(Worker, "patience", 0.3)
+    monkeypatch.setattr(threading.Timer, "start", lambda alarm: (start(alarm), time.sleep(0.2)))
     with pytest.raises(WorkerEnded, match="no answer within"):
         Worker(fake("hangs").module, TINY, 1)
 

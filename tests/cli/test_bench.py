@@ -32,10 +32,11 @@ def test_json_is_all_that_is_printed_and_nothing_is_drawn(tmp_path: Path, minibe
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, output, errors = minibert_command("bench", *SHAPE, "--no-peers", "--steps", 1, "--threads", 1,
-                                            "--micro-batch", 2, "--json")
+                                            "--micro-batch", 2, "--recompute", "--json")
     assert (code, errors, output.count("\n")) == (0, "", 1)
     numbers = json.loads(output)
     assert (numbers["threads"], numbers["micro_batch"], numbers["steps"], numbers["peers"]) == (1, 2, 1, {})
+    assert numbers["recompute"] is True
     assert list(tmp_path.iterdir()) == []
 
 
@@ -48,6 +49,13 @@ def test_growth_is_a_table_and_a_picture(tmp_path: Path, minibert_command: Comma
     assert (code, errors) == (0, "")
     assert "| dimension |" in output and output.endswith(f"\npicture: {picture}\n")
     assert picture.is_file()
+
+
+def test_inference_without_peers_asks_nobody_else(minibert_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minibert.bench.inference.transformers_ways", None)  # is not to be called
+    code, output, errors = minibert_command("bench", "--inference", "--no-peers", *SHAPE, "--json")
+    assert (code, errors) == (0, "")
+    assert json.loads(output)["sentences per second"].keys() == {"minibert"}
 
 
 def test_without_flags_the_known_peers_are_invited(minibert_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

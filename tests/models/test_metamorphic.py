@@ -98,6 +98,45 @@ def test_computing_less_or_twice_changes_nothing(changes: dict[str, Any], labell
     assert_same(less_gradients, whole_gradients)
 
 
+@pytest.mark.parametrize("lengths", [(1,), (1, 1, 1), (2, 1)])
+def test_single_tokens_can_be_computed_less_and_twice(lengths: tuple[int, ...]) -> None:
+    """[CLS] is all that there is, and it is labelled, so it is picked twice."""
+    model, batch = toy_model(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.3).train(), toy_batch(0, lengths)
+    found = []
+    for model.bert.encoder.recompute in (False, True):
+        model.bert.dropout_stream.seek(7)
+        found.append(learn(model, batch, labelled_only=model.bert.encoder.recompute))
+    (whole, whole_gradients), (less, less_gradients) = found
+    assert less.loss.item() == pytest.approx(whole.loss.item(), rel=1e-14)
+    assert_same(less_gradients, whole_gradients)
+
+
+def test_a_batch_without_labels_can_be_computed_less() -> None:
+    """Where no word is labelled only [CLS] is read; where no labels are given the whole last layer may be."""
+    model, batch = toy_model(), toy_batch()
+    batch["labels"][:] = IGNORE_INDEX
+    whole, whole_gradients = learn(model, batch)
+    less, less_gradients = learn(model, batch, labelled_only=True)
+    assert less.last_hidden_state.shape[1] == 1 and less.masked_lm_logits.shape == (0, SHAPE["vocab_size"])
+    assert less.loss.item() == pytest.approx(whole.loss.item(), rel=1e-14)
+    assert_same(less_gradients, whole_gradients)
+    del batch["labels"]
+    alone = model(**batch, labelled_only=True)
+    assert alone.last_hidden_state.shape == whole.last_hidden_state.shape
+    assert alone.loss.item() == pytest.approx(whole.next_sentence_loss.item(), rel=1e-14)
+
+
+def test_attention_is_shown_where_layers_are_recomputed_too() -> None:
+    model, batch = toy_model(), toy_batch()
+    whole, whole_gradients = learn(model, batch, output_attentions=True, output_hidden_states=True)
+    model.bert.encoder.recompute = True
+    again, gradients_again = learn(model, batch, output_attentions=True, output_hidden_states=True)
+    assert len(again.attentions) == len(whole.attentions) == 2 and len(again.hidden_states) == 3
+    for mine, other in zip(again.attentions, whole.attentions, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    assert_same(gradients_again, whole_gradients)
+
+
 def test_the_positions_that_are_read() -> None:
     labelled = np.array([[0, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 0, 0, 1, 1]], bool)
     only, rows = positions_read(labelled)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -177,3 +178,8 @@ def test_the_report_reads_well() -> None:
     assert head == "multiply: ok"
     assert x.split()[0] == "x" and y.split()[0] == "y"
     assert all(word in x for word in ("analytic", "numeric", "error"))
+
+
+def test_the_readme_counts_the_mutants() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert f"{len(MUTANTS)} wrong backward passes" in readme

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,15 @@ def test_the_unigram_floor_of_equally_frequent_pieces_is_their_logarithm() -> No
     text = [[np.array([5, 6]), np.array([7])], [np.array([8])]]
     assert floors(text, 100).unigram == pytest.approx(math.log(4))
     assert floors([[np.array([3, 3])], [np.array([3])]], 100).unigram == 0.0
+
+
+def test_every_run_is_evaluated_with_berts_share_of_masks(prepared: Path) -> None:
+    """Whatever it trains with, so that runs can be compared."""
+    loaded = Loaded.read(prepared)
+    found = []
+    for rate in (0.15, 0.6):
+        batches = replace(loaded, settings=replace(loaded.settings, mask_rate=rate)).held_out()
+        found.append(np.concatenate([batch["labels"].ravel() for batch in batches]))
+    np.testing.assert_array_equal(found[0], found[1])
+    text = sum(int(batch["attention_mask"].sum()) for batch in loaded.held_out())
+    assert 0.08 < (found[0] != IGNORE_INDEX).sum() / text < 0.2

@@ -62,6 +62,10 @@ def whole(model: BertForPreTraining, batch: dict[str, Array]) -> tuple[dict[str,
     return gradients, tally(output, batch)
 
 
+def lane_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("lane")]
+
+
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 4, 7, 10, 16])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_gradients_are_those_of_the_whole_batch(micro_batch: int, threads: int, model: BertForPreTraining,
@@ -155,6 +159,53 @@ def test_a_parameter_that_no_part_reaches_has_no_gradient(lanes: Lanes, model: B
     more.close()
 
 
+@pytest.mark.parametrize("without", [0, 2])
+def test_a_parameter_that_some_part_does_not_reach_gets_the_sum_of_the_others(
+        without: int, model: BertForPreTraining, batch: dict[str, Array]) -> None:
+    gate, forward = Parameter(np.zeros(3)), model.forward
+    model.cls.gate = gate
+    first = next(part for number, (_, part) in enumerate(_cut(batch, 3)) if number == without)["input_ids"][0]
+
+    def gated(input_ids: Array, **others: Any) -> Any:
+        output = forward(input_ids, **others)
+        if not np.array_equal(input_ids[0], first):
+            output.loss = output.loss + (gate * 2.0).sum()
+        return output
+
+    model.forward = gated
+    more = Lanes(model, threads=2, micro_batch=3)
+    more.gradients(batch, STEP)
+    assert gate.grad.tolist() == [6.0, 6.0, 6.0], "three of the four parts"
+    more.close()
+
+
+def test_recomputation_in_lanes_changes_no_bit(model: BertForPreTraining, batch: dict[str, Array]) -> None:
+    """Every thread has its own place in the stream of dropout, and comes back to it."""
+    found = []
+    for model.bert.encoder.recompute in (False, True):
+        lanes = Lanes(model, threads=3, micro_batch=2)
+        sums = lanes.gradients(batch, STEP)
+        found.append([sums.masked_loss, *(p.grad for p in model.parameters())])
+        lanes.close()
+    for once, twice in zip(*found, strict=True):
+        np.testing.assert_array_equal(twice, once)
+
+
+def test_the_last_layer_is_computed_only_where_it_is_read(lanes: Lanes, model: BertForPreTraining,
+                                                          batch: dict[str, Array]) -> None:
+    lengths, forward = [], model.forward
+
+    def seen(*args: Any, **others: Any) -> Any:
+        output = forward(*args, **others)
+        lengths.append(output.last_hidden_state.shape[1])
+        return output
+
+    model.forward = seen
+    lanes.gradients(batch, STEP)
+    most = (batch["labels"] != IGNORE_INDEX).sum(axis=1).max()
+    assert max(lengths) == 1 + most < batch["labels"].shape[1]
+
+
 def test_a_fast_thread_waits_for_a_slow_one(model: BertForPreTraining, batch: dict[str, Array],
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the gradients of all micro-batches could wait in memory for those of the first."""
@@ -194,6 +245,35 @@ def test_an_error_in_a_lane_is_raised(lanes: Lanes, batch: dict[str, Array]) -> 
         lanes.gradients(broken, STEP)
 
 
+def test_after_an_error_no_other_part_is_begun(model: BertForPreTraining, batch: dict[str, Array],
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor after Ctrl-C, which would otherwise wait for the whole batch before the process ends."""
+    started, raised, part = [], threading.Event(), Lanes._part
+
+    def first_fails(self: Lanes, *args: Any) -> Sums:
+        started.append(args[4])
+        if args[4] == 0:
+            raise InputError("the first part")
+        raised.wait(timeout=3.0)
+        return part(self, *args)
+
+    monkeypatch.setattr(Lanes, "_part", first_fails)
+    lanes = Lanes(model, threads=1, micro_batch=1)
+    with pytest.raises(InputError, match="the first part"):
+        lanes.gradients(batch, STEP)
+    raised.set()
+    lanes.close()
+    assert started in ([0], [0, 1])
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_of_two_errors_the_earlier_part_is_named(lanes: Lanes, batch: dict[str, Array]) -> None:
+    rows = np.arange(10)[:, None]
+    ids = np.where(rows == 8, 10**7, np.where(rows == 3, 10**6, batch["input_ids"]))
+    with pytest.raises(InputError, match="is 1000000:"):
+        lanes.gradients({**batch, "input_ids": ids}, STEP)
+
+
 def test_blas_keeps_to_the_thread_that_asked_and_is_set_free_again() -> None:
     def most() -> int:
         return max(library["num_threads"] for library in threadpoolctl.threadpool_info()
@@ -214,10 +294,12 @@ def test_a_loss_that_stops_being_a_number_names_the_step_and_keeps_the_last_save
             trainer.model.bert.pooler.dense.weight.data[2, 3] = np.nan
         train(trainer)
 
+    threads = lane_threads()
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", step)
         with pytest.raises(InputError, match=rf"stopped being a number at step 14: .* the last save in {folder} is"):
             resume(folder, 2, tiny.quiet)
+    assert lane_threads() == threads
     said: list[str] = []
     assert resume(folder, 2, said.append)
     assert said[0] == f"resuming {folder} at step 10 of 40"

@@ -1,12 +1,13 @@
 """The training loop makes the updates that its settings describe."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minibert.interop.safetensors import read_arrays
-from minibert.models import BertForPreTraining
+from minibert.models import BertForPreTraining, bert
 from minibert.text.batches import PretrainingBatches
 from minibert.train.pretrain import Loaded, pretrain
 
@@ -49,3 +50,22 @@ def test_two_steps_of_a_run_are_those_of_the_formulas(changes: dict[str, float],
             np.testing.assert_allclose(state[f"{part}.{name}"], array, rtol=2e-3, atol=1e-7, err_msg=f"{part} {name}")
     moved = np.concatenate([(state[f"weight.{name}"] - w[name]).ravel() for name in w])
     assert np.median(np.abs(moved)) < 1e-6 and np.quantile(np.abs(moved), 0.99) < 1e-4
+
+
+def test_recomputation_is_a_setting_of_a_run_and_changes_no_bit(corpus: Path, tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    twice, recompute, models = [], bert.recompute, []
+    monkeypatch.setattr(bert, "recompute", lambda *args: twice.append(args) or recompute(*args))
+    for name, on in (("once", False), ("twice", True)):
+        pretrain(tiny.settings(corpus, steps=2, warmup=0, dropout=0.1, recompute=on), tmp_path / name, 2, tiny.quiet)
+        assert bool(twice) is on and Loaded.read(tmp_path / name).settings.recompute is on
+        models.append((tmp_path / name / tiny.MODEL).read_bytes())
+    assert models[0] == models[1]
+
+
+def test_a_run_keeps_the_micro_batch_that_it_chose(corpus: Path, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine would choose another one, and round otherwise."""
+    monkeypatch.setattr("minibert.train.pretrain.choose_micro_batch", lambda config, batch, length: 3)
+    pretrain(tiny.settings(corpus, steps=1, warmup=0, micro_batch=None), tmp_path, 1, tiny.quiet)
+    assert json.loads((tmp_path / "settings.json").read_text(encoding="utf-8"))["micro_batch"] == 3

@@ -1,5 +1,6 @@
 """How much is computed at a time, when the user does not say."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,10 @@ def test_a_wider_model_gets_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(micro_batch, "cache_bytes", lambda: 3 << 19)
     sizes = [choose_micro_batch(BertConfig.preset(name), 1000, 16) for name in ("mini", "small", "base")]
     assert sizes[0] > sizes[1] >= sizes[2]
+
+
+def test_two_threads_get_equal_parts_of_the_usual_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cache in range(1 << 18, 1 << 22, 1 << 17):
+        monkeypatch.setattr(micro_batch, "cache_bytes", lambda cache=cache: cache)
+        for preset, batch, length in itertools.product(("tiny", "small", "base"), (2, 4, 16), (8, 64, 96, 512)):
+            assert -(-batch // choose_micro_batch(BertConfig.preset(preset), batch, length)) % 2 == 0

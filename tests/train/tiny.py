@@ -28,7 +28,7 @@ def write_corpus(path: Path, words: Sequence[str] = NAMES, between: str = " ") -
 
 
 def settings(corpus: Path, **changes: Any) -> PretrainSettings:
-    """One layer of width 16 for 40 steps, which is more than an epoch; five micro-batches go to four gradients."""
+    """One layer of width 16 for 40 steps, which is more than an epoch, in steps of five micro-batches."""
     values: dict[str, Any] = {
         "layers": 1, "hidden": 16, "heads": 2, "dropout": 0.1, "vocab_size": 120, "length": 24, "held_out": 0.1,
         "batch": 10, "micro_batch": 2, "steps": 40, "warmup": 3, "save_every": 10, "eval_every": 20}
