@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ from minibert import functional as F
 from minibert.debug.gradcheck import random_like
 from minibert.errors import InputError
 from minibert.graph import no_grad, state
-from minibert.nn import Dropout, Module, Parameter, seed_dropout
-from minibert.recompute import recompute
+from minibert.nn import Dropout, Module, Parameter, recompute, seed_dropout
 from minibert.tensor import Tensor
 
 RNG = np.random.default_rng(3)
@@ -139,7 +139,8 @@ def test_dropout_drops_the_same_twice(elsewhere: bool) -> None:
     stream = seed_dropout(noisy, 9)
     dy = random_like(RNG, (5, 8))
     found: list[Any] = []
-    for f in (noisy, lambda h: recompute(noisy.forward, h, stream)):
+    for f in (noisy, lambda h: recompute(noisy.forward, h, stream), lambda h: recompute(noisy, h),
+              lambda h: recompute(partial(noisy), h)):
         stream.seek(3, 2)
         y = f(x)
         stream.seek(8, 1)
@@ -152,6 +153,7 @@ def test_dropout_drops_the_same_twice(elsewhere: bool) -> None:
         assert (stream.step, stream.row) == (8, 1)
         found.append([y.data, x.grad, noisy.weight.grad])
         x.grad = noisy.weight.grad = None
-    for mine, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(other, mine)
+    for mine, *others in zip(*found, strict=True):
+        for other in others:
+            np.testing.assert_array_equal(other, mine)
     assert (found[0][0] == 0.0).any()

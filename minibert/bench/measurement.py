@@ -45,7 +45,7 @@ class Measurement:
     profile: Profile
     peers: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)  # peers without a row, and why
-    recompute: bool = False  # whether minibert computed its layers twice, see minibert.recompute
+    recompute: bool = False  # whether minibert computed its layers twice, see minibert.nn.recompute
 
     @property
     def rows(self) -> list[Row]:

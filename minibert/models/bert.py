@@ -26,11 +26,10 @@ from minibert.nn import (
     Module,
     ModuleList,
     Positions,
+    recompute,
     seed_dropout,
     sinusoidal_positions,
-    stream_of,
 )
-from minibert.recompute import recompute
 from minibert.tensor import Tensor
 
 
@@ -81,7 +80,7 @@ class BertEncoder(Module):
                          c.attention_probs_dropout_prob, c.hidden_dropout_prob, pre_norm, c.layer_norm_eps, init)
             for _ in range(c.num_hidden_layers))
         self.LayerNorm = LayerNorm(c.hidden_size, init, c.layer_norm_eps) if pre_norm else None
-        self.recompute = False  # keep only each layer's input for backward, see minibert.recompute
+        self.recompute = False  # keep only each layer's input for backward, see minibert.nn.recompute
 
     def forward(self, x: Tensor, mask: Array | None, states: list[Tensor] | None, probs: list[Array] | None,
                 only: Positions | None = None) -> Tensor:
@@ -94,7 +93,7 @@ class BertEncoder(Module):
                 states.append(x)
             last = only if number == len(self.layer) else None
             if self.recompute and probs is None:
-                x = recompute(partial(layer, mask=mask, only=last), x, stream_of(self))
+                x = recompute(partial(layer, mask=mask, only=last), x)
             else:
                 x = layer(x, mask, probs, last)
         x = self.LayerNorm(x) if self.LayerNorm else x

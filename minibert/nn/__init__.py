@@ -7,6 +7,7 @@ from minibert.nn.initializer import Initializer
 from minibert.nn.layers import Embedding, LayerNorm, Linear
 from minibert.nn.module import Module, ModuleList, Parameter
 from minibert.nn.positions import Positions, sinusoidal_positions
+from minibert.nn.recompute import recompute
 
 __all__ = [
     "Dropout",
@@ -24,6 +25,7 @@ __all__ = [
     "Positions",
     "Residual",
     "SelfAttention",
+    "recompute",
     "seed_dropout",
     "sinusoidal_positions",
     "stream_of",

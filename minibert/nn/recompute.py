@@ -4,34 +4,31 @@ Chen et al. 2016, "Training deep nets with sublinear memory cost" (arXiv:1604.06
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from minibert.backend import Array
 from minibert.graph import Collect, Node, no_grad, state
+from minibert.nn.dropout import DropoutStream, stream_of
+from minibert.nn.module import Module
 from minibert.ops.registry import Op
 from minibert.tensor import Tensor, lock, source
 
 Function = Callable[[Tensor], Tensor]
 
 
-class RandomStream(Protocol):
-    """What decides the random choices of a forward pass: a place that can be returned to."""
-
-    step: int
-    row: int
-
-    def seek(self, step: int, row: int = 0) -> None:
-        """Go to a place."""
-
-
-def recompute(function: Function, x: Tensor, stream: RandomStream | None = None) -> Tensor:
+def recompute(function: Function, x: Tensor, stream: DropoutStream | None = None) -> Tensor:
     """function(x), of which only x is kept; backward runs the function a second time, to the same numbers.
 
-    stream: where the function's dropout comes from; the second run starts at the same place of it.
+    stream: where the function's dropout reads its keys, so that the second run drops the same; that of a module, or
+    of a partial call of one, is found without saying.
     A parameter may be used in one recomputed function only, because its gradient is complete at the end of that.
     """
     if not state.recording:
         return function(x)
+    module = function.func if isinstance(function, partial) else function
+    if stream is None and isinstance(module, Module):
+        stream = stream_of(module)
     place = (stream, stream.step, stream.row) if stream else None
     with no_grad():
         y = function(x)
