@@ -111,8 +111,9 @@ def inference_command(options: argparse.Namespace) -> int:
     for name in NOT_FOR_INFERENCE:
         if getattr(options, name):
             raise InputError(f"--{name.replace('_', '-')} has no effect with --inference: leave it out")
+    machine = this_machine()  # before other libraries bring a BLAS of their own
     found = compare_inference(_shape(options, Shape()), _extent(options)["threads"], peers=options.peers)
-    print(json.dumps(found) if options.json else inference_report(found, this_machine()))
+    print(json.dumps(found) if options.json else inference_report(found, machine))
     return 0
 
 
