@@ -65,11 +65,17 @@ def test_without_flags_the_known_peers_are_invited(minibert_command: Command, mo
     assert invited == ["PyTorch float32 eager", "PyTorch bfloat16 autocast (sdpa)", "JAX jit"]
 
 
+def listen_to_ctrl_c() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts, these tests included."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_is_quiet_and_nothing_is_left_behind(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "minibert", "bench", *map(str, SHAPE), "--no-peers", "--steps", "1000000"],
-        cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        cwd=tmp_path, start_new_session=True, preexec_fn=listen_to_ctrl_c, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, encoding="utf-8",
         env={**os.environ, "PYTHONPATH": str(Path(minibert.__file__).parents[1])})
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1.5)
