@@ -8,6 +8,8 @@ runs exactly one operation.
 import os
 import sys
 import threading
+import traceback
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 Source: TypeAlias = "Node | Tensor"  # where a value came from: the operation that made it, or a leaf
 Collect: TypeAlias = "Callable[[Tensor, Array, bool], None]"  # what is done with the gradient of a leaf: see keep_grad
 PACKAGE = os.path.dirname(__file__) + os.sep
+# frames between an operation and the line of a model that asked for it
+BETWEEN = tuple(PACKAGE + os.path.join(*path) for path in (
+    ("graph.py",), ("tensor.py",), ("functional.py",), ("nn", "module.py"), ("nn", "layers.py"), ("nn", "dropout.py")))
 
 
 class _ThreadState(threading.local):
@@ -32,6 +37,7 @@ class _ThreadState(threading.local):
 
     def __init__(self) -> None:
         self.modules: list[str] = []  # paths from the root, the innermost last
+        self.latest: Callable[[], Node | None] = lambda: None  # where the last backward pass of this thread began
 
 
 state = _ThreadState()
@@ -47,29 +53,44 @@ def no_grad() -> Iterator[None]:
         state.recording = before
 
 
+class Calls(traceback.StackSummary):
+    """Lines of source, outermost first, that show themselves as a traceback does."""
+
+    def __repr__(self) -> str:
+        return "".join(self.format()).rstrip()
+
+
 class Node:
     """One operation that was executed: what it was, where, on what, and what its backward needs.
 
     Its inputs are the nodes that made them, or leaves; so an intermediate value that no backward needs is
-    forgotten as soon as the forward pass lets go of it.
+    forgotten as soon as the forward pass lets go of it. `args` and `hyper` are what the operation was called with,
+    nodes in the place of their values: with the leaves, a graph is a program that can be run again.
     """
 
-    __slots__ = ("_line", "dtype", "inputs", "kept_by", "module", "op", "saved", "shape", "used_by", "versions")
+    __slots__ = ("__weakref__", "_calls", "args", "dtype", "hyper", "inputs", "kept_by", "module", "op", "saved",
+                 "shape", "used_by", "versions")
 
     def __init__(self, op: Op, inputs: "list[Source | None]", saved: tuple, shape: tuple[int, ...], dtype: Any,
-                 versions: "list[tuple[Tensor, int]]") -> None:
+                 args: list[Any], hyper: dict[str, Any], versions: "list[tuple[Tensor, int]]") -> None:
         self.op, self.inputs, self.saved, self.shape, self.dtype = op, inputs, saved, shape, dtype
+        self.args, self.hyper = args, hyper
         self.versions = versions  # of the leaves it used, also of those that need no gradient
         self.module = state.modules[-1] if state.modules else ""
-        frame = calling_frame()
-        self._line = frame.f_code.co_filename, frame.f_lineno
+        self._calls = [(f.f_code, f.f_lineno) for f in calling_frames()]
         self.kept_by: Tensor | None = None  # the tensor that wants to see its gradient, see Tensor.retain_grad
         self.used_by = ""  # the line of the backward call that consumed this node
 
     @property
     def line(self) -> str:
         """file:line of the call, outside this package where there is one."""
-        return f"{self._line[0]}:{self._line[1]}"
+        code, line = self._calls[-1]
+        return f"{code.co_filename}:{line}"
+
+    def forward_frame(self) -> Calls:
+        """Where the operation was called: the line outside this package, and the line of the model."""
+        return Calls(traceback.FrameSummary(code.co_filename, line, code.co_qualname)
+                     for code, line in reversed(dict.fromkeys(self._calls)))
 
     def __repr__(self) -> str:
         place = f" in {self.module}" if self.module else ""
@@ -90,12 +111,23 @@ class Node:
                                  f"would be wrong: call backward before the optimiser's step")
 
 
-def calling_frame() -> FrameType:
-    """The innermost caller outside this package (or the outermost caller inside it)."""
-    frame = sys._getframe(1)
+def calling_frames() -> tuple[FrameType, FrameType]:
+    """The innermost caller that is a line of a model, and the innermost one outside this package.
+
+    Either is the outermost caller where there is no such.
+    """
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename in BETWEEN:
+        frame = frame.f_back
+    model = frame
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
-    return frame
+    return model, frame
+
+
+def calling_frame() -> FrameType:
+    """The innermost caller outside this package (or the outermost caller inside it)."""
+    return calling_frames()[1]
 
 
 def calling_line() -> str:
@@ -129,6 +161,7 @@ def backpropagate(root: "Source", droot: Array, caller: str, collect: "Collect")
                 _check_gradient(node, x, dx)
                 kin = [d for d in gradients if d is dx or (d is not None and d.base is dx)]
                 _add(pending, owned, x, dx, shared=dx is dy or dx.base is not None or len(kin) > 1)
+    state.latest = weakref.ref(root) if isinstance(root, Node) else state.latest
 
 
 def topological_order(root: "Source") -> "list[Source]":

@@ -13,6 +13,7 @@ from minibert.backend import Array, array_module, is_array
 from minibert.errors import InputError
 from minibert.graph import Collect, Node, Source, backpropagate, calling_line, keep_grad, state
 from minibert.ops.registry import REGISTRY, Op
+from minibert.summary import summary
 
 
 class Tensor:
@@ -88,8 +89,9 @@ class Tensor:
         name = f"{self.name} " if self.name else ""
         by = f", by {self.node.op.name}" if self.node else ""
         grad = ", requires_grad" if self.requires_grad and not self.node else ""
-        head = f"Tensor({name}{self.shape} {self.dtype}{by}{grad}"
-        return f"{head}, {np.array2string(np.asarray(self.data), threshold=20, edgeitems=2, precision=4)})"
+        about = f", {summary(self.data)}" if self.size > 1 else ""
+        values = np.array2string(np.asarray(self.data), threshold=20, edgeitems=2, precision=4)
+        return f"Tensor({name}{self.shape} {self.dtype}{by}{grad}{about}, {values})"
 
     def __len__(self) -> int:
         return len(self.data)
@@ -182,8 +184,10 @@ def apply(name: str, *args: Any, **hyper: Any) -> Tensor:
         sources = [source(x) for x in _differentiable(op, args)]
         if any(source is not None for source in sources):
             leaves = [x for x in args if isinstance(x, Tensor) and x.node is None]
+            called_with = [x.node or x if isinstance(x, Tensor) else x for x in args]
             output.requires_grad = True
-            output.node = Node(op, sources, saved, y.shape, y.dtype, [(x, x.version) for x in leaves])
+            output.node = Node(op, sources, saved, y.shape, y.dtype, called_with, hyper,
+                               [(x, x.version) for x in leaves])
             lock((output.data, *saved), {id(x.data) for x in leaves})
     return output
 

@@ -57,8 +57,8 @@ def test_a_module_that_fails_leaves_no_trace() -> None:
 
 def test_a_tensor_shows_its_name_shape_origin_and_numbers() -> None:
     x = Tensor(np.arange(3, dtype=np.float32), requires_grad=True, name="x")
-    assert repr(x) == "Tensor(x (3,) float32, requires_grad, [0. 1. 2.])"
-    assert repr(x * 2) == "Tensor((3,) float32, by multiply, [0. 2. 4.])"
+    assert repr(x) == "Tensor(x (3,) float32, requires_grad, 0 .. 2, norm 2.236, [0. 1. 2.])"
+    assert repr(x * 2) == "Tensor((3,) float32, by multiply, 0 .. 4, norm 4.472, [0. 2. 4.])"
     assert len(repr(Tensor(np.zeros((1000, 1000))))) < 300
 
 

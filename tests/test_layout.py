@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minibert"
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = ("errors", "backend", "files", "ops", "graph", "tensor", "functional", "nn", "interop", "models",
+LAYERS = ("errors", "backend", "summary", "files", "ops", "graph", "tensor", "functional", "nn", "interop", "models",
           "optim", "text", "fill_mask", "train", "embed", "embed_command", "bench", "cli")
 PEERS = PACKAGE / "bench" / "peers"  # other libraries, each in a process of its own
 

@@ -3,12 +3,13 @@
 Chen et al. 2016, "Training deep nets with sublinear memory cost" (arXiv:1604.06174).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from minibert.backend import Array
-from minibert.graph import Collect, Node, no_grad, state
+from minibert.graph import Collect, Node, state
 from minibert.nn.dropout import DropoutStream, stream_of
 from minibert.nn.module import Module
 from minibert.ops.registry import Op
@@ -30,19 +31,20 @@ def recompute(function: Function, x: Tensor, stream: DropoutStream | None = None
     if stream is None and isinstance(module, Module):
         stream = stream_of(module)
     place = (stream, stream.step, stream.row) if stream else None
-    with no_grad():
-        y = function(x)
-    output = Tensor(y.data)
+    y, saved = recompute_forward(x.data, function, place, state.modules[:])
+    output = Tensor(y)
     output.requires_grad = True  # also where x is a constant: the function has parameters
     versions = [(x, x.version)] if x.node is None else []
-    output.node = Node(RECOMPUTE, [source(x)], (function, x.data, place, state.modules[:]), y.shape, y.dtype, versions)
-    lock((y.data, x.data), {id(x.data)} if x.node is None else set())
+    args = [x.node or x, function, place, saved[-1]]
+    output.node = Node(RECOMPUTE, [source(x)], saved, y.shape, y.dtype, args, {}, versions)
+    lock((y, x.data), {id(x.data)} if x.node is None else set())
     return output
 
 
-def recompute_forward(x: Tensor, function: Function) -> Tensor:
-    """y = f(x)."""
-    return function(x)
+def recompute_forward(x: Array, function: Function, place: Any, modules: list[str]) -> tuple[Array, tuple]:
+    """y = f(x), of which nothing is recorded."""
+    with _inside(modules, recording=False):
+        return _at(place, function, Tensor(x)).data, (function, x, place, modules)
 
 
 def recompute_backward(dy: Array, function: Function, x: Array, place: Any, modules: list[str], collect: Collect
@@ -59,14 +61,21 @@ def recompute_backward(dy: Array, function: Function, x: Array, place: Any, modu
         else:
             collect(tensor, gradient, free)
 
-    around = state.modules, state.recording
-    state.modules, state.recording = modules, True  # also where the backward pass was started inside no_grad()
-    try:
+    with _inside(modules, recording=True):  # also where the backward pass was started inside no_grad()
         y = _at(place, function, leaf)
-    finally:
-        state.modules, state.recording = around
     y.backward(dy, collect_rest)
     return (leaf.grad,)
+
+
+@contextmanager
+def _inside(modules: list[str], recording: bool) -> Iterator[None]:
+    """As if called inside these modules."""
+    around = state.modules, state.recording
+    state.modules, state.recording = modules, recording
+    try:
+        yield
+    finally:
+        state.modules, state.recording = around
 
 
 def _at(place: Any, function: Function, x: Tensor) -> Tensor:
@@ -82,5 +91,9 @@ def _at(place: Any, function: Function, x: Tensor) -> Tensor:
         stream.seek(*now)
 
 
+def recompute_reference(x: Array, function: Function, place: Any, modules: list[str]) -> Array:
+    return recompute_forward(x, function, place, modules)[0]
+
+
 RECOMPUTE = Op(recompute_forward, recompute_backward, ("x",), "y = f(x)", r"dx = (\partial f / \partial x)^\top dy",
-               "x (...) -> y (...)", recompute_forward, "Chen et al. 2016 (arXiv:1604.06174)")
+               "x (...) -> y (...)", recompute_reference, "Chen et al. 2016 (arXiv:1604.06174)")

@@ -84,7 +84,7 @@ class Lanes:
             return self._part(part, step, row, counts, number, gradients)
 
         try:
-            for number, (row, part) in enumerate(_cut(batch, self.micro_batch)):
+            for number, (row, part) in enumerate(cut_batch(batch, self.micro_batch)):
                 parts.append(self.pool.submit(run, number, row, part))
             sums = [part.result() for part in parts]
         except BaseException:  # Ctrl-C among them: nobody wants the others any more
@@ -134,7 +134,7 @@ def tally(output: Any, batch: dict[str, Array]) -> Sums:
                 np.bincount(truth, minlength=2), np.bincount(truth[answers == truth], minlength=2))
 
 
-def _cut(batch: dict[str, Array], size: int) -> Iterator[tuple[int, dict[str, Array]]]:
+def cut_batch(batch: dict[str, Array], size: int) -> Iterator[tuple[int, dict[str, Array]]]:
     """The fewest parts of at most `size` examples, as equal as can be, so that no lane has to wait long."""
     rows = len(batch["input_ids"])
     parts = -(-rows // size)

@@ -47,6 +47,21 @@ class Loaded:
         return cls(run, PretrainSettings.from_file(run.settings), Tokenizer.load(folder),
                    TokenisedCorpus.load(run.corpus))
 
+    def begin(self) -> tuple[BertForPreTraining, AdamW]:
+        """The model and the optimiser before the first step."""
+        s = self.settings
+        model = BertForPreTraining(s.model_config(self.tokenizer.vocab_size), seed=s.seed)
+        if s.start == "counts":
+            start_from_counts(model, self.corpus.train, s.seed)
+        return model, AdamW(model.parameters(), s.peak_lr(model.config), (s.beta1, s.beta2), s.eps, s.weight_decay,
+                            s.bias_correction)
+
+    def batches(self) -> PretrainingBatches:
+        """What it trains on, a batch for every step."""
+        s = self.settings
+        return PretrainingBatches(self.corpus.train, self.tokenizer, s.batch, s.length, s.seed, s.mask_rate,
+                                  s.whole_word, s.short_pairs)
+
     def held_out(self) -> list[dict[str, Array]]:
         """The batches that every evaluation of this run uses."""
         s = self.settings
@@ -103,20 +118,15 @@ def prepare_text(settings: PretrainSettings, say: Say) -> tuple[list[Document], 
 
 
 def _train(loaded: Loaded, threads: int, say: Say) -> bool:
-    run, s, tokenizer = loaded.run, loaded.settings, loaded.tokenizer
-    model = BertForPreTraining(s.model_config(tokenizer.vocab_size), seed=s.seed)
-    optimizer = AdamW(model.parameters(), s.peak_lr(model.config), (s.beta1, s.beta2), s.eps, s.weight_decay,
-                      s.bias_correction)
+    run, s = loaded.run, loaded.settings
+    model, optimizer = loaded.begin()
     if run.state.exists():
         load_checkpoint(run.state, model, optimizer, s.seed)
         say(f"resuming {run.path} at step {optimizer.steps:,} of {s.steps:,}")
-    elif s.start == "counts":
-        start_from_counts(model, loaded.corpus.train, s.seed)
     model.bert.encoder.recompute = s.recompute
     run.remove_leftovers()
     run.metrics.rewind(optimizer.steps)
-    batches = PretrainingBatches(loaded.corpus.train, tokenizer, s.batch, s.length, s.seed, s.mask_rate, s.whole_word,
-                                 s.short_pairs)
+    batches = loaded.batches()
     numbers = sum(p.size for p in model.parameters())
     say(f"model: {model.config.num_hidden_layers} layers of width {model.config.hidden_size}, {numbers:,} parameters; "
         f"{len(batches):,} steps an epoch; {threads} threads; saving to {run.path}")

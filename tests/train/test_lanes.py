@@ -15,7 +15,7 @@ from minibert.models import BertForPreTraining
 from minibert.nn import Parameter
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.text.batches import PretrainingBatches
-from minibert.train.lanes import Lanes, OrderedSum, Sums, _cut, single_threaded_blas, tally
+from minibert.train.lanes import Lanes, OrderedSum, Sums, cut_batch, single_threaded_blas, tally
 from minibert.train.loop import Trainer
 from minibert.train.pretrain import Loaded, resume
 
@@ -117,7 +117,7 @@ def test_a_right_answer_is_counted_as_right(model: BertForPreTraining, batch: di
 
 @pytest.mark.parametrize(("size", "sizes"), [(4, [3, 3, 4]), (10, [10]), (99, [10]), (6, [5, 5]), (1, [1] * 10)])
 def test_parts_are_as_equal_as_can_be_and_in_order(size: int, sizes: list[int], batch: dict[str, Array]) -> None:
-    parts = list(_cut(batch, size))
+    parts = list(cut_batch(batch, size))
     assert [len(part["labels"]) for _, part in parts] == sizes
     assert [row for row, _ in parts] == [sum(sizes[:i]) for i in range(len(sizes))]
     for name, array in batch.items():
@@ -164,7 +164,7 @@ def test_a_parameter_that_some_part_does_not_reach_gets_the_sum_of_the_others(
         without: int, model: BertForPreTraining, batch: dict[str, Array]) -> None:
     gate, forward = Parameter(np.zeros(3)), model.forward
     model.cls.gate = gate
-    first = next(part for number, (_, part) in enumerate(_cut(batch, 3)) if number == without)["input_ids"][0]
+    first = next(part for number, (_, part) in enumerate(cut_batch(batch, 3)) if number == without)["input_ids"][0]
 
     def gated(input_ids: Array, **others: Any) -> Any:
         output = forward(input_ids, **others)
