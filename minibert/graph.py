@@ -138,6 +138,7 @@ def calling_line() -> str:
 
 def backpropagate(root: "Source", droot: Array, caller: str, collect: "Collect") -> None:
     """Hand every leaf that requires one the gradient of `root`, weighted by `droot`, through `collect`."""
+    _let_pdb_stop_here()
     order = topological_order(root)
     pending = {root: droot}
     owned: set[Source] = set()  # those whose pending gradient is an array of our own, free to be added to
@@ -162,6 +163,13 @@ def backpropagate(root: "Source", droot: Array, caller: str, collect: "Collect")
                 kin = [d for d in gradients if d is dx or (d is not None and d.base is dx)]
                 _add(pending, owned, x, dx, shared=dx is dy or dx.base is not None or len(kin) > 1)
     state.latest = weakref.ref(root) if isinstance(root, Node) else state.latest
+
+
+def _let_pdb_stop_here() -> None:
+    """pdb does not trace a function without a breakpoint in its file: `up` to it and `next` would run on past it."""
+    tracer = getattr(sys.gettrace(), "__self__", None)
+    if tracer is not None and "bdb" in sys.modules and isinstance(tracer, sys.modules["bdb"].Bdb):
+        sys._getframe(1).f_trace = sys.gettrace()
 
 
 def topological_order(root: "Source") -> "list[Source]":
