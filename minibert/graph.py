@@ -167,9 +167,9 @@ def backpropagate(root: "Source", droot: Array, caller: str, collect: "Collect")
 
 def _let_pdb_stop_here() -> None:
     """pdb does not trace a function without a breakpoint in its file: `up` to it and `next` would run on past it."""
-    tracer = getattr(sys.gettrace(), "__self__", None)
-    if tracer is not None and "bdb" in sys.modules and isinstance(tracer, sys.modules["bdb"].Bdb):
-        sys._getframe(1).f_trace = sys.gettrace()
+    trace: Any = sys.gettrace()
+    if "bdb" in sys.modules and isinstance(getattr(trace, "__self__", None), sys.modules["bdb"].Bdb):
+        sys._getframe(1).f_trace = trace
 
 
 def topological_order(root: "Source") -> "list[Source]":

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.backend import Array
-from minibert.ops.dropout import DropoutKey, dropped, keep_part, survivor_scale
+from minibert.ops.dropout import DropoutKey, draw, dropped, keep_part
 from minibert.ops.normalization import layer_norm, layer_norm_backward, layer_norm_reference
 from minibert.ops.registry import Op, register
 
@@ -18,9 +18,7 @@ def add_norm(h: Array, x: Array, gamma: Array, beta: Array, eps: float = 1e-12, 
     h, x (..., H), gamma (H,), beta (H,)  ->  y (..., H).  p > 0 drops numbers of h, by `key`.
     Vaswani et al. 2017, figure 1 and section 5.4 (arXiv:1706.03762).
     """
-    keep, scale = None, 1.0
-    if p > 0.0 and key is not None:
-        keep, scale = keep_part(h.shape, p, key), survivor_scale(p)
+    keep, scale = draw(h.shape, p, key)
     s = x + dropped(h, keep, scale)                                       # (1)
     y, (xhat, rstd, gamma) = layer_norm(s, gamma, beta, eps)              # (2)
     return y, (xhat, rstd, gamma, keep, scale)

@@ -6,7 +6,7 @@ import numpy as np
 
 from minibert.backend import Array, array_module
 from minibert.errors import InputError
-from minibert.ops.dropout import DropoutKey, dropped, keep_part, survivor_scale
+from minibert.ops.dropout import DropoutKey, draw, dropped, keep_part
 from minibert.ops.registry import Op, register
 
 
@@ -41,10 +41,8 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None, p: float 
     Vaswani et al. 2017, eq. 1 (arXiv:1706.03762).
     """
     probs = attention_probs(q, k, mask)                           # (1) (2)
-    keep, scale = None, 1.0
-    if p > 0.0 and key is not None:
-        keep, scale = keep_part(probs.shape, p, key), survivor_scale(p)
-    context = dropped(probs, keep, scale) @ v                    # (3)
+    keep, scale = draw(probs.shape, p, key)
+    context = dropped(probs, keep, scale) @ v                     # (3)
     return context, (q, k, v, probs, keep, scale)
 
 
@@ -57,7 +55,7 @@ def attention_backward(dcontext: Array, q: Array, k: Array, v: Array, probs: Arr
         (1')  dq = dscores k / sqrt(D),  dk = dscores^T q / sqrt(D)
     """
     dv = dropped(probs, keep, scale).swapaxes(-1, -2) @ dcontext
-    dprobs = dropped(dcontext @ v.swapaxes(-1, -2), keep, scale)         # (3')
+    dprobs = dropped(dcontext @ v.swapaxes(-1, -2), keep, scale)          # (3')
     dscores = dprobs
     dscores -= array_module(probs).vecdot(dprobs, probs)[..., None]
     dscores *= probs                                                      # (2')

@@ -56,6 +56,13 @@ def keep_mask(shape: tuple[int, ...], p: float, key: DropoutKey) -> Array:
     return (numbers >= round(p * LEVELS)).reshape(shape)
 
 
+def draw(shape: tuple[int, ...], p: float, key: DropoutKey | None) -> tuple[Array | None, float]:
+    """The numbers that survive, and what they are multiplied by; (None, 1) where nothing is to be dropped."""
+    if p == 0.0 or key is None:
+        return None, 1.0
+    return keep_part(shape, p, key), survivor_scale(p)
+
+
 def dropout(x: Array, p: float, key: DropoutKey) -> tuple[Array, tuple]:
     """Zero each number with probability p, and scale the others so that the mean stays.
 
