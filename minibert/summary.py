@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, to_host
 
 
 def number(x: float) -> str:
@@ -17,7 +17,7 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 def summary(array: Array) -> str:
     """Range, Euclidean norm and, where there are any, the numbers of NaNs and infinities: "-1.2 .. 3.4, norm 5.6"."""
-    x = np.asarray(array)
+    x = np.asarray(to_host(array))
     if x.size == 0:
         return "empty"
     if x.dtype.kind != "f":

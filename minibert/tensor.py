@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from minibert.backend import Array, array_module, is_array
+from minibert.backend import Array, array_module, beside, is_array, to_host
 from minibert.errors import InputError
 from minibert.graph import Collect, Node, Source, backpropagate, calling_line, keep_grad, state
 from minibert.ops.registry import REGISTRY, Op
@@ -90,7 +90,7 @@ class Tensor:
         by = f", by {self.node.op.name}" if self.node else ""
         grad = ", requires_grad" if self.requires_grad and not self.node else ""
         about = f", {summary(self.data)}" if self.size > 1 else ""
-        values = np.array2string(np.asarray(self.data), threshold=20, edgeitems=2, precision=4)
+        values = np.array2string(np.asarray(to_host(self.data)), threshold=20, edgeitems=2, precision=4)
         return f"Tensor({name}{self.shape} {self.dtype}{by}{grad}{about}, {values})"
 
     def __len__(self) -> int:
@@ -162,7 +162,8 @@ def lift(y: Any, like: Any) -> Any:
         return y if isinstance(y, Tensor) or is_array(y) else np.asarray(y)
     array = y.data if isinstance(y, Tensor) else y
     if isinstance(y, int | float) or (is_array(array) and array.dtype.kind in "iub"):
-        return array_module(like.data).asarray(array, dtype=like.dtype)
+        return beside(array_module(array).asarray(array, dtype=like.dtype) if is_array(array) else
+                      np.asarray(array, dtype=like.dtype), like.data)
     return y
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from minibert.backend import Array
+from minibert.backend import Array, to_host
 from minibert.errors import InputError
 from minibert.interop.safetensors import read_arrays, write_arrays
 from minibert.nn.module import Module
@@ -16,7 +16,7 @@ WORDS, DECODER_WEIGHT = "bert.embeddings.word_embeddings.weight", "cls.predictio
 
 def save_weights(model: Module, folder: str | Path) -> None:
     """Write every parameter under its own name, which is transformers' name too; a tied one once."""
-    arrays = model.state_dict()
+    arrays = {name: to_host(array) for name, array in model.state_dict().items()}
     if DECODER_WEIGHT in arrays:  # where this is not tied, transformers does not tie the bias either, and uses its copy
         arrays[DECODER_BIAS] = arrays[BIAS].copy()
     write_arrays(Path(folder) / WEIGHTS, arrays, {"format": "pt"})

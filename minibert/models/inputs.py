@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array, array_module, is_array
+from minibert.backend import Array, is_array, to_host
 from minibert.errors import InputError
 from minibert.graph import calling_frame
 from minibert.ops.loss import IGNORE_INDEX
@@ -33,7 +33,7 @@ def integers(values: Any, name: str, shape: tuple[int, ...] | None, low: int, hi
     if ignore:
         wrong &= array != IGNORE_INDEX
     if wrong.any():
-        where = tuple(int(i[0]) for i in array_module(array).nonzero(wrong))
+        where = tuple(int(i[0]) for i in wrong.nonzero())
         allowed = f"{low} .. {high - 1}" + (f" or {IGNORE_INDEX}" if ignore else "")
         raise InputError(f"{name}[{', '.join(map(str, where))}] is {int(array[where])}: it must be {allowed}")
     return array
@@ -55,7 +55,7 @@ def _array(values: Any, name: str) -> Array:
     """Anything array-like as an array."""
     array = values.data if isinstance(values, Tensor) else values
     try:
-        return array if is_array(array) else np.asarray(array)
+        return to_host(array) if is_array(array) else np.asarray(array)
     except ValueError as error:
         raise InputError(f"{name} must be a rectangular array of whole numbers ({error})") from error
 

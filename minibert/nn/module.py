@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, beside, is_array, to_device
 from minibert.errors import InputError
 from minibert.graph import state
 from minibert.tensor import Tensor
@@ -30,7 +30,7 @@ class Parameter(Tensor):
         """Replace the numbers, keeping the dtype.  Raises InputError when the shape differs."""
         if values.shape != self.shape:
             raise InputError(f"{self.name or 'the parameter'} has shape {self.shape}, not {values.shape}")
-        self.data[...] = values
+        self.data[...] = beside(values, self.data)
         self.version += 1
 
 
@@ -105,6 +105,21 @@ class Module:
         """Give each parameter its path as its name, for messages and debugging."""
         for name, parameter in self.named_parameters():
             parameter.name = name
+
+    def to(self, device: str) -> Self:
+        """Move every parameter with its gradient, and every other array of the modules, to "cpu" or "cuda".
+
+        Raises InputError when there is no GPU to be used; nothing is moved then.
+        """
+        for parameter in self.parameters():
+            parameter.data = to_device(parameter.data, device)
+            parameter.grad = None if parameter.grad is None else to_device(parameter.grad, device)
+            parameter.version += 1
+        for module in self.modules():
+            for name, value in vars(module).items():
+                if is_array(value):
+                    vars(module)[name] = to_device(value, device)
+        return self
 
     def zero_grad(self) -> None:
         """Set every parameter's `grad` to None."""

@@ -18,7 +18,7 @@ def add_norm(h: Array, x: Array, gamma: Array, beta: Array, eps: float = 1e-12, 
     h, x (..., H), gamma (H,), beta (H,)  ->  y (..., H).  p > 0 drops numbers of h, by `key`.
     Vaswani et al. 2017, figure 1 and section 5.4 (arXiv:1706.03762).
     """
-    keep, scale = draw(h.shape, p, key)
+    keep, scale = draw(h, p, key)
     s = x + dropped(h, keep, scale)                                       # (1)
     y, (xhat, rstd, gamma) = layer_norm(s, gamma, beta, eps)              # (2)
     return y, (xhat, rstd, gamma, keep, scale)

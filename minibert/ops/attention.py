@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minibert.backend import Array, array_module
+from minibert.backend import Array, array_module, beside, row_dots
 from minibert.errors import InputError
 from minibert.ops.dropout import DropoutKey, draw, dropped, keep_part
 from minibert.ops.registry import Op, register
@@ -18,7 +18,7 @@ def attention_probs(q: Array, k: Array, mask: Array | None = None) -> Array:
         if mask.dtype.kind == "f":
             raise InputError("an attention mask says True where a query may look; this one is floating-point, "
                              "as for adding to the scores: pass mask == 0")
-        scores += xp.where(mask, 0.0, -xp.inf).astype(scores.dtype)
+        scores += xp.where(beside(mask, q), 0.0, -xp.inf).astype(scores.dtype)
     largest = scores.max(axis=-1, keepdims=True)
     scores -= xp.where(largest == -xp.inf, 0.0, largest)          # a row that may look nowhere gets probs = 0
     probs = xp.exp(scores, out=scores)
@@ -41,7 +41,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None, p: float 
     Vaswani et al. 2017, eq. 1 (arXiv:1706.03762).
     """
     probs = attention_probs(q, k, mask)                           # (1) (2)
-    keep, scale = draw(probs.shape, p, key)
+    keep, scale = draw(probs, p, key)
     context = dropped(probs, keep, scale) @ v                     # (3)
     return context, (q, k, v, probs, keep, scale)
 
@@ -57,7 +57,7 @@ def attention_backward(dcontext: Array, q: Array, k: Array, v: Array, probs: Arr
     dv = dropped(probs, keep, scale).swapaxes(-1, -2) @ dcontext
     dprobs = dropped(dcontext @ v.swapaxes(-1, -2), keep, scale)          # (3')
     dscores = dprobs
-    dscores -= array_module(probs).vecdot(dprobs, probs)[..., None]
+    dscores -= row_dots(dprobs, probs)[..., None]
     dscores *= probs                                                      # (2')
     dq = dscores @ (k * q.shape[-1] ** -0.5)                              # (1')
     dk = dscores.swapaxes(-1, -2) @ (q * q.shape[-1] ** -0.5)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, beside
 from minibert.errors import InputError
 from minibert.ops.registry import Op, register
 
@@ -56,11 +56,11 @@ def keep_mask(shape: tuple[int, ...], p: float, key: DropoutKey) -> Array:
     return (numbers >= round(p * LEVELS)).reshape(shape)
 
 
-def draw(shape: tuple[int, ...], p: float, key: DropoutKey | None) -> tuple[Array | None, float]:
-    """The numbers that survive, and what they are multiplied by; (None, 1) where nothing is to be dropped."""
+def draw(x: Array, p: float, key: DropoutKey | None) -> tuple[Array | None, float]:
+    """Which numbers of x survive, and what they are multiplied by; (None, 1) where nothing is to be dropped."""
     if p == 0.0 or key is None:
         return None, 1.0
-    return keep_part(shape, p, key), survivor_scale(p)
+    return beside(keep_part(x.shape, p, key), x), survivor_scale(p)
 
 
 def dropout(x: Array, p: float, key: DropoutKey) -> tuple[Array, tuple]:
@@ -70,8 +70,7 @@ def dropout(x: Array, p: float, key: DropoutKey) -> tuple[Array, tuple]:
 
     x (...)  ->  y (...).  p is rounded to the nearest 1/65536.  Srivastava et al. 2014.
     """
-    keep = keep_part(x.shape, p, key)
-    scale = survivor_scale(p)
+    keep, scale = draw(x, p, key)
     return dropped(x, keep, scale), (keep, scale)         # (1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array, array_module
+from minibert.backend import Array, array_module, beside
 from minibert.ops.broadcast import unbroadcast
 from minibert.ops.registry import Op, register
 
@@ -69,7 +69,8 @@ def maximum_backward(dz: Array, x: Array, y: Array) -> tuple[Array, Array]:
 
 def where(condition: Array, x: Array, y: Array) -> tuple[Array, tuple]:
     """z = x where `condition` (boolean), else y."""
-    return array_module(condition).where(condition, x, y), (condition, x.shape, y.shape)
+    condition = beside(condition, x)
+    return array_module(x).where(condition, x, y), (condition, x.shape, y.shape)
 
 
 def where_backward(dz: Array, condition: Array, x_shape: tuple, y_shape: tuple) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minibert.backend import Array, array_module
+from minibert.backend import Array, array_module, beside, device_of
 from minibert.errors import InputError
 from minibert.ops.registry import Op, register
 
@@ -13,12 +13,14 @@ def embedding(table: Array, ids: Array) -> tuple[Array, tuple]:
         (1)  y = table[ids]
 
     table (V, H), ids (...) integers in 0 .. V-1  ->  y (..., H)
-    Raises InputError when an id is no row of the table.
+    Raises InputError when an id is no row of the table; ids that are on a GPU already are not looked at, because
+    that would mean to wait for it.
     Devlin et al. 2019, section 3 and figure 2 (arXiv:1810.04805).
     """
-    wrong = (ids < 0) | (ids >= table.shape[0])           # a negative id would count from the table's end
-    if wrong.any():
+    wrong = (ids < 0) | (ids >= table.shape[0]) if device_of(ids) == "cpu" else None
+    if wrong is not None and wrong.any():                 # a negative id would count from the table's end
         raise InputError(f"id {int(ids[wrong][0])} is no row of this table: ids must be 0 .. {table.shape[0] - 1}")
+    ids = beside(ids, table)
     y = table[ids]                                                        # (1)
     return y, (ids, table.shape)
 

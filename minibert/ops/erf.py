@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minibert.backend import Array, array_module
+from minibert.backend import Array, array_module, beside, to_host
 
 BLOCK = 1 << 16  # elements handled at a time, so that the intermediate values stay in the cache
 
@@ -25,7 +25,7 @@ def normal_cdf(x: Array) -> Array:
     float32 evaluates (1 + tanh(x r(x^2))) / 2, with an error of at most 1.3e-7.
     """
     if x.dtype == np.float64:
-        return 0.5 + 0.5 * np.asarray(_erf_exact(x / math.sqrt(2.0)), dtype=np.float64)
+        return 0.5 + 0.5 * beside(np.asarray(_erf_exact(to_host(x) / math.sqrt(2.0)), dtype=np.float64), x)
     cdf = array_module(x).empty(x.shape, dtype=x.dtype)
     flat_x, flat_cdf = x.reshape(-1), cdf.reshape(-1)                     # cdf is contiguous, so this is a view
     with np.errstate(over="ignore"):  # r grows with x^2, beyond all bounds, and tanh is 1 all the same

@@ -4,14 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array, array_module
+from minibert.backend import Array, array_module, beside, device_of
 from minibert.ops.registry import Op, register
 
 
 def getitem(x: Array, index: Any) -> tuple[Array, tuple]:
     """y = x[index]."""
     # a list could be changed before backward reads it, and an array can be made read-only
-    index = tuple(map(_fixed, index)) if isinstance(index, tuple) else _fixed(index)
+    parts = index if isinstance(index, tuple) else (index,)
+    parts = tuple(part for given in parts for part in _fixed(given, x))
+    index = parts if isinstance(index, tuple) or len(parts) > 1 else parts[0]
     return x[index], (x.shape, index)
 
 
@@ -30,9 +32,16 @@ def getitem_backward(dy: Array, x_shape: tuple, index: Any) -> tuple[Array]:
     return (dx,)
 
 
-def _fixed(part: Any) -> Any:
-    """A list as the array that NumPy takes it for; anything else as it is."""
-    return np.array(part, dtype=None if part else np.intp) if isinstance(part, list) else part
+def _fixed(part: Any, x: Array) -> tuple[Any, ...]:
+    """A list as the array that NumPy takes it for, and an array beside x; anything else as it is.
+
+    A mask goes to another device as the places where it is True: the shape of x[mask] is not known there.
+    """
+    if isinstance(part, list):
+        part = np.array(part, dtype=None if part else np.intp)
+    if isinstance(part, np.ndarray) and part.dtype == bool and part.ndim and device_of(x) != "cpu":
+        return tuple(beside(places, x) for places in part.nonzero())
+    return (beside(part, x),)
 
 
 def _is_basic(index: Any) -> bool:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from minibert.backend import Array, array_module
+from minibert.backend import Array, array_module, beside
 from minibert.errors import InputError
 from minibert.ops.registry import Op, register
 
@@ -25,16 +25,16 @@ def cross_entropy(logits: Array, labels: Array, count: int | None = None) -> tup
     here, or when the shapes do not belong together.
     Devlin et al. 2019, section 3.1 (arXiv:1810.04805).
     """
-    xp = array_module(logits)
     if labels.shape != logits.shape[:-1]:
         raise InputError(f"logits {logits.shape} need labels {logits.shape[:-1]}, one a row, not {labels.shape}")
     labels = labels.reshape(-1)
-    rows = xp.flatnonzero(labels != IGNORE_INDEX)                         # (M,)
+    rows = array_module(labels).flatnonzero(labels != IGNORE_INDEX)       # (M,)
     classes = labels[rows]
     _check_labels(classes, logits.shape[-1])
     if count is not None and count < rows.size:
         raise InputError(f"count is {count}, but there are {rows.size} labelled positions here alone: pass the number "
                          f"in the whole batch")
+    xp, rows, classes = array_module(logits), beside(rows, logits), beside(classes, logits)
     scale = 1.0 / max(rows.size if count is None else count, 1)
     p = logits.reshape(-1, logits.shape[-1])[rows]                        # (M, V), a copy
     p -= p.max(axis=-1, keepdims=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, beside, to_host
 from minibert.errors import InputError
 from minibert.interop.safetensors import read_arrays, write_arrays
 from minibert.nn.module import Module
@@ -21,7 +21,8 @@ PARTS = ("weight", "m", "v")
 def save_checkpoint(path: Path, model: Module, optimizer: AdamW, seed: int) -> None:
     """Write weights, both moments, step and seed: all of them as arrays, which the file's checksum covers."""
     progress = {"step": np.array(optimizer.steps, np.uint64), "seed": np.array(seed, np.uint64)}
-    write_arrays(path, _arrays(model, optimizer) | progress, {"format": FORMAT})
+    arrays = {name: to_host(array) for name, array in _arrays(model, optimizer).items()}
+    write_arrays(path, arrays | progress, {"format": FORMAT})
 
 
 def load_checkpoint(path: Path, model: Module, optimizer: AdamW, seed: int) -> None:
@@ -43,7 +44,7 @@ def load_checkpoint(path: Path, model: Module, optimizer: AdamW, seed: int) -> N
     if {n: (a.shape, a.dtype) for n, a in current.items()} != {n: (a.shape, a.dtype) for n, a in saved.items()}:
         raise InputError(f"{path} belongs to a model of another shape than this run's settings describe")
     for name, array in current.items():
-        array[...] = saved[name]
+        array[...] = beside(saved[name], array)
     optimizer.steps = step
 
 
