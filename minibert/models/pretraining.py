@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 
 from minibert import functional as F
-from minibert.backend import Array
 from minibert.models.bert import BertModel, BertOutput
 from minibert.models.config import BertConfig
 from minibert.models.inputs import integers
+from minibert.models.labelled import Labelled
 from minibert.models.pretrained import PretrainedModel
-from minibert.nn import Initializer, LayerNorm, Linear, Module, Parameter, Positions
+from minibert.nn import Initializer, LayerNorm, Linear, Module, Parameter
 from minibert.nn.encoder import ACTIVATIONS
-from minibert.ops.loss import IGNORE_INDEX
 from minibert.tensor import Tensor
 
 
@@ -54,18 +53,6 @@ class PreTrainingHeads(Module):
     def __init__(self, config: BertConfig, word_embeddings: Parameter, init: Initializer) -> None:
         self.predictions = MaskedLMHead(config, word_embeddings, init)
         self.seq_relationship = Linear(config.hidden_size, 2, init)
-
-
-def positions_read(labelled: Array) -> tuple[Positions, tuple[Array, Array]]:
-    """What both heads read: [CLS] and the labelled positions (B, T), and where these stand among the positions.
-
-    An example with fewer labels than another has [CLS] again at the end, where nobody reads it.
-    """
-    examples, places = labelled.nonzero()
-    columns = labelled.cumsum(axis=1)[examples, places]  # 1, 2, ...: column 0 is [CLS]
-    at = np.zeros((len(labelled), 1 + int(labelled.sum(axis=1).max())), np.int64)
-    at[examples, columns] = places
-    return Positions(at, labelled.shape[1]), (examples, columns)
 
 
 @dataclass
@@ -109,6 +96,7 @@ class BertForPreTraining(PretrainedModel):
                 output_hidden_states: bool = False, output_attentions: bool = False,
                 labelled_only: bool = False) -> PreTrainingOutput:
         """labels (B, T): the word behind each masked position, IGNORE_INDEX elsewhere; next_sentence_label (B,).
+        Or a `Labelled`, which is taken as it is.
 
         masked_count, pair_count: when the batch is processed in parts, how many labels of each kind the whole
         batch has; the losses of the parts then add up to the loss of the batch, whatever way it was cut.
@@ -118,20 +106,16 @@ class BertForPreTraining(PretrainedModel):
         Raises InputError for anything out of range or shape.
         """
         input_ids = integers(input_ids, "input_ids", None, 0, self.config.vocab_size)
-        only: Positions | None = None
-        if labels is not None:
+        if labels is not None and not isinstance(labels, Labelled):
             labels = integers(labels, "labels", input_ids.shape, 0, self.config.vocab_size, ignore=True)
-            labelled = labels != IGNORE_INDEX
-            rows: Any = labelled.nonzero()
-            if labelled_only:
-                only, rows = positions_read(labelled)
+            labels = Labelled.alone(labels) if labelled_only else Labelled.everywhere(labels)
         encoded = self.bert(input_ids, token_type_ids, attention_mask, output_hidden_states=output_hidden_states,
-                            output_attentions=output_attentions, only=only)
+                            output_attentions=output_attentions, only=labels and labels.only)
         output = PreTrainingOutput(**vars(encoded), _predictions=self.cls.predictions)
         output.seq_relationship_logits = self.cls.seq_relationship(encoded.pooler_output)
         if labels is not None:
-            output.masked_lm_logits = self.cls.predictions(encoded.last_hidden_state[rows])
-            output.masked_lm_loss = F.cross_entropy(output.masked_lm_logits, labels[labelled], masked_count)
+            output.masked_lm_logits = self.cls.predictions(encoded.last_hidden_state[labels.rows])
+            output.masked_lm_loss = F.cross_entropy(output.masked_lm_logits, labels.labels, masked_count)
         if next_sentence_label is not None:
             classes = integers(next_sentence_label, "next_sentence_label", (len(input_ids),), 0, 2, ignore=True)
             output.next_sentence_loss = F.cross_entropy(output.seq_relationship_logits, classes, pair_count)

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minibert import InputError
 from minibert import functional as F
 from minibert.graph import Node, topological_order
-from minibert.models.pretraining import positions_read
+from minibert.models.labelled import Labelled
 from minibert.ops.loss import IGNORE_INDEX
 
 from .toys import LENGTHS, SHAPE, assert_same, gradients, learn, only_text, take, toy_batch, toy_model
@@ -139,9 +140,25 @@ def test_attention_is_shown_where_layers_are_recomputed_too() -> None:
 
 def test_the_positions_that_are_read() -> None:
     labelled = np.array([[0, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 0, 0, 1, 1]], bool)
-    only, rows = positions_read(labelled)
+    labels = np.where(labelled, np.arange(15).reshape(3, 5), IGNORE_INDEX)
+    words, rows, only = Labelled.alone(labels)
     assert only.at.tolist() == [[0, 1, 4, 0], [0, 0, 0, 0], [0, 0, 3, 4]] and only.length == 5
     assert [only.at[i, k] for i, k in zip(*rows, strict=True)] == labelled.nonzero()[1].tolist()
+    assert words.tolist() == labels[labelled].tolist() == Labelled.everywhere(labels).labels.tolist()
+
+
+def test_room_for_more_labels_changes_neither_loss_nor_gradient() -> None:
+    """So that every batch can have the same shapes; and too little room is an error, not a lost label."""
+    model, batch = toy_model().train(), toy_batch()
+    loss, expected = learn(model, batch)
+    model.bert.dropout_stream.seek(0)
+    mine, found = learn(model, {**batch, "labels": Labelled.alone(batch["labels"], places=4, count=19)})
+    assert mine.masked_lm_logits.shape[0] == 19 and mine.last_hidden_state.shape[1] == 5
+    assert mine.loss.item() == pytest.approx(loss.loss.item(), rel=1e-13)
+    assert_same(found, expected)
+    for room in ({"places": 1}, {"count": 5}):
+        with pytest.raises(InputError, match="there is room for"):
+            Labelled.alone(batch["labels"], **room)
 
 
 def test_a_recomputed_layer_is_known_by_its_name_and_keeps_its_input_only() -> None:
