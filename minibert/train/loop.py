@@ -1,6 +1,5 @@
 """The training loop."""
 
-import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -10,10 +9,10 @@ import numpy as np
 from tqdm import tqdm
 
 from minibert.backend import Array
-from minibert.errors import InputError
 from minibert.models.pretraining import BertForPreTraining
 from minibert.optim import AdamW, clip_scale, gradient_norm, warmup_linear
 from minibert.text.batches import PretrainingBatches
+from minibert.train.black_box import BlackBox, StepRecord
 from minibert.train.checkpoint import save_checkpoint
 from minibert.train.evaluation import Evaluation, evaluate, summarise
 from minibert.train.interrupts import Interrupts
@@ -33,6 +32,7 @@ class Trainer:
         self.batches, self.held_out = batches, held_out
         assert settings.micro_batch is not None  # a run decides it when it begins
         self.lanes = Lanes(model, threads, settings.micro_batch)
+        self.black_box = BlackBox(run, settings, model, optimizer)
         self.recent: list[tuple[Sums, int, float]] = []  # sums, tokens and gradient norm of the steps to be logged
         self.prepared: dict[int, Future[dict[str, Array]]] = {}  # the batch of the next step
         self.clock = time.perf_counter()
@@ -41,7 +41,8 @@ class Trainer:
     def train(self) -> bool:
         """Train to the end, or until Ctrl-C.  Saves in both cases; True when the end was reached.
 
-        Raises InputError when the loss stops being a number; the last save is kept then.
+        Raises Diverged when a loss or gradient is not a number, or the gradient is far longer than usual; the last
+        save is kept then, and the run has a black box.
         """
         s = self.settings
         first = self.optimizer.steps
@@ -62,11 +63,11 @@ class Trainer:
         batch = self._batch(number)
         sums = self.lanes.gradients(batch, number)
         norm = gradient_norm(self.optimizer.parameters, self.lanes.map)
-        if not math.isfinite(sums.masked_loss + sums.pair_loss + norm):
-            raise InputError(f"the loss or its gradient stopped being a number at step {number + 1}: start again with "
-                             f"a smaller --lr, or a longer --warmup; the last save in {self.run.path} is kept")
         self.optimizer.lr = warmup_linear(number + 1, s.peak_lr(self.model.config), s.warmup, s.steps)
-        self.optimizer.step(clip_scale(norm, s.clip), self.lanes.map)
+        clip = clip_scale(norm, s.clip)
+        self.black_box.watch(StepRecord(number + 1, number, sums.masked_loss, sums.pair_loss, norm, self.optimizer.lr,
+                                        clip))
+        self.optimizer.step(clip, self.lanes.map)
         self.optimizer.zero_grad()
         self.recent.append((sums, int(batch["attention_mask"].sum()), norm))
 

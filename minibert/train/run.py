@@ -34,6 +34,16 @@ class RunFolder:
         return self.path / "training_state.safetensors"
 
     @property
+    def black_box(self) -> Path:
+        """What the last steps were like, where training came to grief: see `minibert.train.black_box`."""
+        return self.path / "black_box.json"
+
+    @property
+    def black_box_state(self) -> Path:
+        """The state just before the step at which it came to grief, in the form of `state`."""
+        return self.path / "black_box.safetensors"
+
+    @property
     def metrics(self) -> MetricsLog:
         """Losses and accuracies by step."""
         return MetricsLog(self.path / "metrics.jsonl")

@@ -68,6 +68,8 @@ class PretrainSettings:
     eps: float = _flag(1e-6, "training", "AdamW's epsilon")
     bias_correction: bool = _flag(True, "training", "AdamW's bias correction (Google's BERT had none)")
     clip: float = _flag(1.0, "training", "largest length of the whole gradient; longer ones are scaled down")
+    spike: float = _flag(100.0, "training", "stop, and write a black box, when the gradient is so many times longer "
+                         "than in the steps before; 0 never does")
     seed: int = _flag(0, "training", "of everything random: the same seed gives the same run")
 
     eval_every: int = _flag(500, "output", "updates between evaluations on the held-out documents")
@@ -88,6 +90,7 @@ class PretrainSettings:
         self._require("weight_decay", 0.0 <= self.weight_decay < float("inf"), "a number of at least 0")
         self._require("short_pairs", 0.0 <= self.short_pairs <= 1.0, "between 0 and 1")
         self._require("clip", self.clip > 0.0, "above 0")
+        self._require("spike", self.spike == 0.0 or 1.0 < self.spike < float("inf"), "0, or a number above 1")
         self._require("seed", 0 <= self.seed < 1 << 64, "at least 0 and below 2**64")
         self._require("warmup", 0 <= self.warmup < self.steps, f"at least 0 and below --steps {self.steps}")
         self._require("length", self.length >= 8, "at least 8: two sentences and three special tokens")

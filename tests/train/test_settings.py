@@ -23,6 +23,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     *(("weight_decay", value, "a number of at least 0") for value in (-0.01, math.nan, math.inf)),
     *(("short_pairs", value, "between 0 and 1") for value in (-0.1, 1.1, math.nan)),
     *(("clip", value, "above 0") for value in (0.0, -1.0, math.nan)),
+    *(("spike", value, "0, or a number above 1") for value in (-1.0, 0.5, 1.0, math.nan, math.inf)),
     *(("seed", value, "at least 0 and below 2**64") for value in (-1, 2**64)),
     ("warmup", -1, "at least 0 and below --steps"),
     ("warmup", 10**6, "at least 0 and below --steps"),
