@@ -38,7 +38,7 @@ class Gradients:
 
 
 class Execution:
-    """The graph of `y`, run again.
+    """The graph of `y`, a tensor or an operation, run again.
 
     dtype: another floating-point type to compute in, such as numpy.float64; by default the graph's own.
     order: leaves and nodes, each after what it was computed from.  values: of each.  saved: what each backward needs.
@@ -46,12 +46,13 @@ class Execution:
     Raises InputError when y has no graph, or when a leaf was changed since the graph was made.
     """
 
-    def __init__(self, y: Tensor, dtype: Any = None) -> None:
-        if y.node is None:
+    def __init__(self, y: Tensor | Node, dtype: Any = None) -> None:
+        root = y if isinstance(y, Node) else y.node
+        if root is None:
             raise InputError("this tensor was not computed from anything that requires a gradient (or inside "
                              "no_grad()), so there is no graph to look into")
-        self.root, self.dtype = y.node, dtype
-        self.order = topological_order(y.node)
+        self.root, self.dtype = root, dtype
+        self.order = topological_order(root)
         self.nodes = [source for source in self.order if isinstance(source, Node)]
         self.leaves = [source for source in self.order if not isinstance(source, Node)]
         self.uses: dict[Source, list[Use]] = defaultdict(list)

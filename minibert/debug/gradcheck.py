@@ -16,14 +16,11 @@ from typing import Any
 import numpy as np
 
 from minibert.backend import Array
+from minibert.debug.slope import root_mean_square, slope
 from minibert.errors import InputError
 from minibert.graph import no_grad
 from minibert.ops.registry import REGISTRY, Op
 from minibert.tensor import Tensor
-
-FIRST_STEP = 3e-4  # of an input's root mean square; with two extrapolations the error goes as its 4th power
-STEPS = 4  # each 1/8 of the one before, until the slope stands still: a kink may lie within the first ones
-ROUND_OFF = 50 * float(np.finfo(np.float64).eps)  # what forward may lose in a number, with a safety factor
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def check_op(op: str | Op, *args: Any, backward: Callable[..., Any] | None = Non
     """Check the pair of an operation (its name, or an `Op`) on these arguments.
 
     backward: put in the place of the operation's own, to see what the check says of another formula.
-    Exactly at a kink the numeric slope is the mean of both sides, which no subgradient need equal.
+    At a kink there is no slope to compare with, so that no gradient is accepted there.
     Raises InputError when the name is unknown or a floating-point argument is not float64.
     """
     if isinstance(op, str) and op not in REGISTRY:
@@ -160,45 +157,21 @@ def _check_input(name: str, x: Array | None, dx: Any, along: Callable[[Array], A
 
 def _compare(name: str, x: Array, dx: Array, along: Callable[[Array], Array], dy: Array, v: Array,
              tolerance: float) -> Row:
-    """(1) in one direction, with the largest step at which the slope has settled.
+    """(1) in one direction.
 
     The error is measured against the norm of the whole gradient, so that a direction in which the true
     slope happens to be 0 neither hides an error nor invents one.
     """
     analytic, norm = float((dx * v).sum()), float(np.linalg.norm(dx))
-    noise = ROUND_OFF * float(np.linalg.norm(along(x) * dy))
-    moving = x[np.isfinite(x)]
-    step = FIRST_STEP * (float(np.sqrt((moving * moving).mean())) if moving.any() else 1.0)
-    best = None
-    for _ in range(STEPS):
-        numeric, doubt = _slope(x, v, along, dy, step)
-        scale = max(norm, abs(numeric))
-        allowed = tolerance * scale + noise / step
-        if np.isfinite(doubt) and (best is None or doubt < best[1]):
-            best = numeric, doubt, scale, allowed
-        if doubt <= 0.1 * allowed:
-            break
-        step /= 8.0
-    if best is None:
+    s = slope(lambda t: np.asarray(along(np.asarray(x + t * v)) * dy), root_mean_square(x))
+    if not np.isfinite(s.error):
         return Row(name, problem="forward gives NaN or infinity near this point")
-    numeric, doubt, scale, allowed = best
-    if doubt > allowed:
-        return Row(name, problem=f"no slope to compare with, {numeric:.3e} +- {doubt:.0e}: a kink is near")
+    scale = max(norm, abs(s.value))
+    allowed = tolerance * scale + s.round_off
+    if s.truncation + s.kink > allowed:
+        return Row(name, problem=f"no slope to compare with, {s.value:.3e} +- {s.error:.0e}: a kink is near")
     relative = scale or 1.0
-    return Row(name, analytic, numeric, abs(analytic - numeric) / relative, allowed / relative)
-
-
-def _slope(x: Array, v: Array, along: Callable[[Array], Array], dy: Array,
-           step: float) -> tuple[float, float]:
-    """d/dt <f(x + t v), dy> at t = 0, by central differences extrapolated to step 0; and its doubt."""
-    central = []
-    for h in (step, step / 2.0, step / 4.0):
-        with np.errstate(all="ignore"):  # a step may leave the domain of a logarithm; a shorter one follows
-            change = along(np.asarray(x + h * v)) - along(np.asarray(x - h * v))
-            central.append(float((change * dy).sum()) / (2.0 * h))
-    coarse = (4.0 * central[1] - central[0]) / 3.0  # cancels the error in h^2
-    fine = (4.0 * central[2] - central[1]) / 3.0
-    return fine, abs(fine - coarse)
+    return Row(name, analytic, s.value, abs(analytic - s.value) / relative, allowed / relative)
 
 
 def _gradients(y: Tensor, dy: Array, leaves: Sequence[Tensor]) -> list[Array | None]:
