@@ -1,27 +1,33 @@
 """One training step of a run, rebuilt from its folder: model, optimiser, batch, and the graph of its loss."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minibert.backend import Array
-from minibert.models.pretraining import BertForPreTraining
+from minibert.debug.rebuild import rebuild
+from minibert.errors import InputError
+from minibert.models.pretraining import BertForPreTraining, PreTrainingOutput
 from minibert.ops.loss import IGNORE_INDEX
-from minibert.optim import AdamW
+from minibert.optim import AdamW, warmup_linear
 from minibert.tensor import Tensor
-from minibert.train.checkpoint import load_checkpoint
-from minibert.train.lanes import cut_batch
+from minibert.train.lanes import cut_batch, single_threaded_blas
 from minibert.train.pretrain import Loaded
 
 
 @dataclass
 class TrainingStep:
-    """Everything as it was just before step `number` (1, 2, ...) was computed."""
+    """Everything as it was just before step `number` (1, 2, ...) was computed; optimizer.lr is that of the step.
+
+    origin: the saved state it comes from, in words.
+    """
 
     loaded: Loaded
     model: BertForPreTraining
     optimizer: AdamW
     number: int
     batch: dict[str, Array]
+    origin: str = ""
 
     def parts(self) -> list[tuple[int, dict[str, Array]]]:
         """The micro-batches in which the run computes this batch, each with the number of its first example."""
@@ -29,24 +35,48 @@ class TrainingStep:
         assert size is not None
         return list(cut_batch(self.batch, size))
 
-    def loss(self, row: int, part: dict[str, Array]) -> Tensor:
-        """The loss of a part of the batch, with its graph, as in training: the parts' losses add up."""
+    def output(self, row: int, part: dict[str, Array]) -> PreTrainingOutput:
+        """What the model makes of a part of the batch, as in training: the parts' losses add up."""
         counts = {"masked_count": int((self.batch["labels"] != IGNORE_INDEX).sum()),
                   "pair_count": len(self.batch["input_ids"])}
         stream = self.model.bert.dropout_stream
         assert stream is not None
         stream.seek(self.number - 1, row)
-        loss = self.model.train()(**part, **counts, labelled_only=True).loss
+        with single_threaded_blas():
+            output: PreTrainingOutput = self.model.train()(**part, **counts, labelled_only=True)
+        return output
+
+    def loss(self, row: int, part: dict[str, Array]) -> Tensor:
+        """The loss of a part of the batch, with its graph."""
+        loss = self.output(row, part).loss
         assert loss is not None
         return loss
 
+    def state(self) -> dict[str, Array]:
+        """Weights and both moments: the arrays themselves, by the names they have in a saved training state."""
+        names = [name for name, _ in self.model.named_parameters()]
+        columns = {"weight": [p.data for p in self.optimizer.parameters], "m": self.optimizer.m, "v": self.optimizer.v}
+        return {f"{kind}.{name}": array for kind, arrays in columns.items()
+                for name, array in zip(names, arrays, strict=True)}
 
-def load_step(folder: Path) -> TrainingStep:
-    """The step that follows the last save of a run, also of one that has reached its end.
+    def copy(self) -> "TrainingStep":
+        """The same step in arrays of its own, to be changed or trained on."""
+        model, optimizer = copy.deepcopy((self.model, self.optimizer))
+        batch = {name: array.copy() for name, array in self.batch.items()}
+        return replace(self, model=model, optimizer=optimizer, batch=batch)
 
-    Raises InputError when the folder holds no run, or a damaged one.
+
+def load_step(folder: Path, number: int | None = None) -> TrainingStep:
+    """Step `number` of a run that has finished, stopped or crashed, before it is computed: see `rebuild`.
+
+    By default the step that follows the last save, also of a run that has reached its end.
+    Raises InputError when the run has no such step, or when the folder holds no run, or a damaged one.
     """
     loaded = Loaded.read(folder)
-    model, optimizer = loaded.begin()
-    load_checkpoint(loaded.run.state, model, optimizer, loaded.settings.seed)
-    return TrainingStep(loaded, model, optimizer, optimizer.steps + 1, loaded.batches().batch(optimizer.steps))
+    s = loaded.settings
+    if number is not None and not 1 <= number <= s.steps:
+        raise InputError(f"{folder} has no step {number}: its steps are 1 .. {s.steps}")
+    model, optimizer, origin = rebuild(loaded, number)
+    number = optimizer.steps + 1
+    optimizer.lr = warmup_linear(number, s.peak_lr(model.config), s.warmup, s.steps)
+    return TrainingStep(loaded, model, optimizer, number, loaded.batches().batch(number - 1), origin)
