@@ -159,7 +159,7 @@ def backpropagate(root: "Source", droot: Array, caller: str, collect: "Collect")
         node.release(caller)
         for x, dx in zip(node.inputs, gradients, strict=True):
             if x is not None and (into is None or dx is not into):
-                _check_gradient(node, x, dx)
+                check_gradient(node, x, dx)
                 kin = [d for d in gradients if d is dx or (d is not None and d.base is dx)]
                 _add(pending, owned, x, dx, shared=dx is dy or dx.base is not None or len(kin) > 1)
     state.latest = weakref.ref(root) if isinstance(root, Node) else state.latest
@@ -197,7 +197,7 @@ def _inputs(source: "Source") -> "Sequence[Source | None]":
     return source.inputs if isinstance(source, Node) else ()
 
 
-def _check_gradient(node: Node, x: "Source", dx: Array | None) -> None:
+def check_gradient(node: Node, x: "Source", dx: Array | None) -> None:
     """Raise InputError when the backward of `node` returned no gradient for x, or one that cannot be x's."""
     if dx is None or dx.shape != x.shape or dx.dtype != x.dtype:
         what = "no gradient" if dx is None else f"a gradient of {dx.dtype} and shape {dx.shape}"
