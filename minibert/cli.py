@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from minibert.bench.command import add_bench
+from minibert.debug.card_command import add_card
+from minibert.debug.doctor_command import add_doctor
+from minibert.debug.replay_command import add_replay
+from minibert.debug.step_command import add_step
 from minibert.embed_command import add_embed_command
 from minibert.errors import InputError
 from minibert.train.settings import PretrainSettings
@@ -27,6 +31,10 @@ BERT in NumPy: pretrain it, question it, look inside.
   minibert embed runs/pretrain-1 text.txt    a vector for each line; --nearest "Open a file." finds lines like it
   minibert evaluate runs/pretrain-1          held-out numbers beside their floors
   minibert lint book.txt                     is this text fit to train on?
+  minibert doctor runs/pretrain-1            is the run, its model and its text free of known faults?
+  minibert step runs/pretrain-1              walk through a training step, operation by operation
+  minibert replay runs/pretrain-1 --step 412 any step again, bit for bit; change something and compare
+  minibert card layer_norm                   an operation's formulas, forward and backward
   minibert bench                             how fast is a training step here, beside other libraries?
 
 A run folder is a Hugging Face model folder: transformers loads it, and minibert loads what transformers saved.
@@ -85,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
     check.add_argument("--blank-lines", choices=("document", "paragraph"), default="document",
                        help="what a blank line ends [%(default)s]")
-    add_bench(commands)
+    for add in (add_doctor, add_step, add_replay, add_card, add_bench):
+        add(commands)
     return parser
 
 
@@ -97,7 +106,7 @@ def _add(commands: Any, name: str, help: str, run: Any, **details: Any) -> argpa
 
 
 def _add_pretrain(commands: Any) -> None:
-    parser = _add(commands, "pretrain", "train a BERT from nothing", pretrain_command, description=PRETRAIN,
+    parser = _add(commands, "pretrain", "train a BERT from nothing", _pretrain_or_explain, description=PRETRAIN,
                   epilog=CORPUS)
     folder = parser.add_argument_group("run")
     folder.add_argument("--out", type=Path, metavar="RUN", help="folder of the run [runs/pretrain-1, -2, ...]")
@@ -148,6 +157,19 @@ def pretrain_command(options: argparse.Namespace) -> int:
         given["corpus"] = tuple(str(Path(file).resolve()) for file in given["corpus"])
     settings = PretrainSettings(**given)
     return 0 if pretrain(settings, options.out or next_free_folder(), threads) else INTERRUPTED
+
+
+def _pretrain_or_explain(options: argparse.Namespace) -> int:
+    """`minibert pretrain`, and if it comes to grief, the operation at which it did."""
+    from minibert.debug.diverged import explain
+    from minibert.train.black_box import Diverged
+
+    try:
+        return pretrain_command(options)
+    except Diverged as error:
+        if error.recorded:
+            print("\n" + explain(error.run.path), flush=True)
+        raise
 
 
 def fill_mask_command(options: argparse.Namespace) -> int:

@@ -54,6 +54,10 @@ class PreTrainingHeads(Module):
         self.predictions = MaskedLMHead(config, word_embeddings, init)
         self.seq_relationship = Linear(config.hidden_size, 2, init)
 
+    def forward(self, x: Tensor | None, pooled: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """x (..., H) -> (..., V), pooled (B, H) -> (B, 2), each where it is given."""
+        return (None if x is None else self.predictions(x)), (None if pooled is None else self.seq_relationship(pooled))
+
 
 @dataclass
 class PreTrainingOutput(BertOutput):
@@ -69,7 +73,7 @@ class PreTrainingOutput(BertOutput):
     masked_lm_loss: Tensor | None = None
     next_sentence_loss: Tensor | None = None
     masked_lm_logits: Tensor | None = None
-    _predictions: MaskedLMHead | None = None
+    _heads: PreTrainingHeads | None = None
 
     @property
     def prediction_logits(self) -> Tensor:
@@ -77,8 +81,9 @@ class PreTrainingOutput(BertOutput):
 
         With labelled_only they are (B, R, V), those of the positions in last_hidden_state.
         """
-        assert self._predictions is not None
-        return self._predictions(self.last_hidden_state)
+        assert self._heads is not None
+        logits: Tensor = self._heads(self.last_hidden_state, None)[0]
+        return logits
 
 
 class BertForPreTraining(PretrainedModel):
@@ -111,10 +116,10 @@ class BertForPreTraining(PretrainedModel):
             labels = Labelled.alone(labels) if labelled_only else Labelled.everywhere(labels)
         encoded = self.bert(input_ids, token_type_ids, attention_mask, output_hidden_states=output_hidden_states,
                             output_attentions=output_attentions, only=labels and labels.only)
-        output = PreTrainingOutput(**vars(encoded), _predictions=self.cls.predictions)
-        output.seq_relationship_logits = self.cls.seq_relationship(encoded.pooler_output)
+        output = PreTrainingOutput(**vars(encoded), _heads=self.cls)
+        read = None if labels is None else encoded.last_hidden_state[labels.rows]
+        output.masked_lm_logits, output.seq_relationship_logits = self.cls(read, encoded.pooler_output)
         if labels is not None:
-            output.masked_lm_logits = self.cls.predictions(encoded.last_hidden_state[labels.rows])
             output.masked_lm_loss = F.cross_entropy(output.masked_lm_logits, labels.labels, masked_count)
         if next_sentence_label is not None:
             classes = integers(next_sentence_label, "next_sentence_label", (len(input_ids),), 0, 2, ignore=True)

@@ -101,6 +101,11 @@ class Lanes:
         stream = self.model.bert.dropout_stream
         assert stream is not None
         stream.seek(step, row)
+        with np.errstate(all="ignore"):  # what overflows becomes a loss that is not a number, and stops the run
+            return self._forward_and_backward(part, counts, number, gradients)
+
+    def _forward_and_backward(self, part: dict[str, Array], counts: dict[str, int], number: int,
+                              gradients: dict[Parameter, OrderedSum]) -> Sums:
         output = self.model(**part, **counts, labelled_only=True)
         assert output.loss is not None
         sums, loss, left = tally(output, part), output.loss, set(gradients)

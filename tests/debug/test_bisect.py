@@ -19,7 +19,7 @@ from minibert.nn import Embedding, Linear
 from minibert.ops.registry import REGISTRY
 
 RNG = np.random.default_rng(8)
-LAYER, HEAD, IN = "bert.encoder.layer.1", "predictions.transform", "bert.embeddings"
+LAYER, HEAD, IN = "bert.encoder.layer.1", "cls.predictions.transform", "bert.embeddings"
 MEAN = ", as if a mean stood for a sum"
 REPEATS = "right where a number was read once"
 
@@ -40,10 +40,10 @@ PLANTED = [
     (Mutant("getitem", "xp.add.at(dx.reshape(-1), places.reshape(-1), dy.reshape(-1))", "dx[index] += dy", ""),
      f"{LAYER}.attention", "x", REPEATS),
     (Mutant("getitem", "dx[index] = dy", "pass", ""), "bert.pooler", "x", "zero, and must not be"),
-    (Mutant("linear", "ones @ dy_rows", "dy_rows.mean(axis=0)", ""), "seq_relationship", "bias",
+    (Mutant("linear", "ones @ dy_rows", "dy_rows.mean(axis=0)", ""), "cls.seq_relationship", "bias",
      f"7 x too small; 7 is the number of rows of the result{MEAN}"),
-    (Mutant("linear", "(dy_rows @ weight)", "(2.0 * dy_rows @ weight)", ""), "seq_relationship", "x", "2 x too large"),
-    (Mutant("linear", "return dx, dweight, dbias", "return dx, dweight, None", ""), "seq_relationship", "bias",
+    (Mutant("linear", "(dy_rows @ weight)", "(2.0 * dy_rows @ weight)", ""), "cls.seq_relationship", "x", "2 x too large"),
+    (Mutant("linear", "return dx, dweight, dbias", "return dx, dweight, None", ""), "cls.seq_relationship", "bias",
      "no gradient was returned"),
     (Mutant("layer_norm", "    dx -= shift\n", "", ""), f"{HEAD}.LayerNorm", "x",
      "off by the same number all along axis 1"),

@@ -120,7 +120,7 @@ def test_records_hold_what_the_model_computes(part: int, run: Path) -> None:
     step, timeline = replayed.step, replayed.run()
     output = step.output(*step.parts()[part])
     for name, value in (("bert.encoder.layer.0.output:add_norm", output.last_hidden_state),
-                        ("bert.pooler:tanh", output.pooler_output), ("predictions:linear", output.masked_lm_logits),
+                        ("bert.pooler:tanh", output.pooler_output), ("cls.predictions:linear", output.masked_lm_logits),
                         ("cross_entropy[0]", output.masked_lm_loss), ("cross_entropy[1]", output.next_sentence_loss)):
         assert timeline.find(name, part=part).arrays["y"].tobytes() == value.data.tobytes(), name
     output.loss.backward()
@@ -218,7 +218,7 @@ def test_recomputation_in_the_run_changes_nothing(copy: Copy, states: States) ->
 def test_the_step_that_ended_a_run_can_be_looked_into(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     settings = tiny.settings(tiny.write_corpus(tmp_path / "corpus.txt"), lr=1e30, warmup=0)
-    with pytest.raises(InputError, match="stopped being a number at step 2"):
+    with pytest.raises(InputError, match="training stopped at step 2"):
         pretrain(settings, folder, 1, tiny.quiet)
     timeline = replay(folder, 2).run()
     assert not timeline.after and not np.isfinite(timeline.norm) and timeline.records[-1].name == "norm"
