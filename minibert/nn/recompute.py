@@ -61,10 +61,14 @@ def recompute_backward(dy: Array, function: Function, x: Array, place: Any, modu
         else:
             collect(tensor, gradient, free)
 
-    with _inside(modules, recording=True):  # also where the backward pass was started inside no_grad()
-        y = _at(place, function, leaf)
-    y.backward(dy, collect_rest)
+    run_again(leaf, function, place, modules).backward(dy, collect_rest)
     return (leaf.grad,)
+
+
+def run_again(x: Tensor, function: Function, place: Any, modules: list[str]) -> Tensor:
+    """function(x) as in the first run, but with its graph."""
+    with _inside(modules, recording=True):  # also where the backward pass was started inside no_grad()
+        return _at(place, function, x)
 
 
 @contextmanager
