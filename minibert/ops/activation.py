@@ -145,12 +145,14 @@ def _gelu_tanh_number(x: float) -> float:
 
 GELU_PAPER = "Hendrycks and Gimpel 2016, section 2 (arXiv:1606.08415)"
 register(Op(relu, relu_backward, ("x",), r"y = \max(x, 0)", r"dx = dy\,[y > 0]", ONE, relu_reference,
-            "Vaswani et al. 2017, eq. 2 (arXiv:1706.03762)"))
+            "Vaswani et al. 2017, eq. 2 (arXiv:1706.03762)", kinks="where x = 0: the gradient is 0"))
 register(Op(tanh, tanh_backward, ("x",), r"y = \tanh x", r"dx = dy\,(1 - y^2)", ONE, tanh_reference))
-register(Op(sigmoid, sigmoid_backward, ("x",), r"y = 1 / (1 + e^{-x})", r"dx = dy\,y\,(1 - y)", ONE,
+register(Op(sigmoid, sigmoid_backward, ("x",), r"y = \frac{1}{1 + e^{-x}}", r"dx = dy\,y\,(1 - y)", ONE,
             sigmoid_reference))
-register(Op(gelu, gelu_backward, ("x",), r"y = x\,\Phi(x)", r"dx = dy\,(\Phi(x) + x\,\phi(x))", ONE,
-            gelu_reference, GELU_PAPER))
+register(Op(gelu, gelu_backward, ("x",),
+            r"y = x\,\Phi(x),\; \Phi(x) = \tfrac12 (1 + \mathrm{erf}(x / \sqrt 2))",
+            r"dx = dy\,(\Phi(x) + x\,\phi(x)),\; \phi(x) = e^{-x^2 / 2} / \sqrt{2\pi}", ONE,
+            gelu_reference, GELU_PAPER, notation={"cdf": r"\Phi(x)"}))
 register(Op(gelu_tanh, gelu_tanh_backward, ("x",),
             r"y = \tfrac12 x (1 + t),\; t = \tanh(\sqrt{2/\pi}\,(x + 0.044715\,x^3))",
             r"dx = \tfrac12 dy\,(1 + t + x (1 - t^2) \sqrt{2/\pi}\,(1 + 3 \cdot 0.044715\,x^2))", ONE,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minibert.backend import Array
-from minibert.ops.dropout import DropoutKey, draw, dropped, keep_part
+from minibert.ops.dropout import SURVIVORS, DropoutKey, draw, dropped, keep_part
 from minibert.ops.normalization import layer_norm, layer_norm_backward, layer_norm_reference
 from minibert.ops.registry import Op, register
 
@@ -46,7 +46,12 @@ def add_norm_reference(h: Array, x: Array, gamma: Array, beta: Array, eps: float
 
 
 register(Op(add_norm, add_norm_backward, ("h", "x", "gamma", "beta"),
-            r"y = \mathrm{layer\_norm}(s),\; s = x + \mathrm{dropout}(h)",
-            r"ds = \mathrm{layer\_norm}'(dy),\; dx = ds,\; dh = ds\,k / (1 - p)",
+            r"s = x + \frac{r\,h}{1 - p},\; y = \gamma\,\hat s + \beta,\; \hat s = \frac{s - \mu}{\sigma},\;"
+            r" \mu = \overline s,\; \sigma = \sqrt{\overline{(s - \mu)^2} + \epsilon},\;"
+            r" r \sim \mathrm{Bernoulli}(1 - p)",
+            r"ds = \frac1\sigma (d\hat s - \overline{d\hat s} - \hat s\,\overline{d\hat s\,\hat s}),\;"
+            r" d\hat s = dy\,\gamma,\; dx = ds,\; dh = \frac{r\,ds}{1 - p},\;"
+            r" d\gamma_i = \sum_n dy_{ni}\,\hat s_{ni},\; d\beta_i = \sum_n dy_{ni}",
             "h, x (..., H), gamma (H,), beta (H,) -> y (..., H)", add_norm_reference,
-            "Vaswani et al. 2017, figure 1 (arXiv:1706.03762)"))
+            "Vaswani et al. 2017, figure 1 and section 5.4 (arXiv:1706.03762)",
+            notation={"eps": r"\epsilon", "xhat": r"\hat s", "rstd": r"\frac1\sigma", **SURVIVORS}))

@@ -6,7 +6,7 @@ import numpy as np
 
 from minibert.backend import Array, array_module, beside, row_dots
 from minibert.errors import InputError
-from minibert.ops.dropout import DropoutKey, draw, dropped, keep_part
+from minibert.ops.dropout import SURVIVORS, DropoutKey, draw, dropped, keep_part
 from minibert.ops.registry import Op, register
 
 
@@ -81,8 +81,13 @@ def attention_reference(q: Array, k: Array, v: Array, mask: Array | None = None,
 
 
 register(Op(attention, attention_backward, ("q", "k", "v"),
-            r"\mathrm{context} = P v,\; P = \mathrm{softmax}(q k^\top / \sqrt D)",
-            r"dv = P^\top dc,\; dP = dc\,v^\top,\; dS = P (dP - \sum_s dP\,P),\;"
-            r" dq = dS\,k / \sqrt D,\; dk = dS^\top q / \sqrt D",
+            r"c = \tilde P \cdot v,\; \tilde P = \frac{r\,P}{1 - p},\; P = \mathrm{softmax}(Z),\;"
+            r" Z = \frac{q \cdot k^\top}{\sqrt D} + \ln m,\; r \sim \mathrm{Bernoulli}(1 - p)",
+            r"dv = \tilde P^\top \cdot dc,\; d\tilde P = dc \cdot v^\top,\; dP = \frac{r\,d\tilde P}{1 - p},\;"
+            r" dZ_{ts} = P_{ts}\,(dP_{ts} - \sum_j dP_{tj}\,P_{tj}),\;"
+            r" dq = \frac{dZ \cdot k}{\sqrt D},\; dk = \frac{dZ^\top \cdot q}{\sqrt D}",
             "q (B, A, T, D), k, v (B, A, S, D), mask (B, A, T, S) -> context (B, A, T, D)", attention_reference,
-            "Vaswani et al. 2017, eq. 1 (arXiv:1706.03762)"))
+            "Vaswani et al. 2017, eq. 1 (arXiv:1706.03762)",
+            notation={"context": "c", "probs": "P", "mask": "m",
+                      "m": r"\text{1 where a query may look, 0 elsewhere}", **SURVIVORS},
+            kinks="a query that may look nowhere: context 0 and gradient 0"))

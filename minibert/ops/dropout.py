@@ -103,6 +103,8 @@ def dropout_reference(x: Array, p: float, key: DropoutKey) -> Array:
     return y.reshape(x.shape)
 
 
-register(Op(dropout, dropout_backward, ("x",), r"y = x\,k / (1 - p),\; k \sim \mathrm{Bernoulli}(1 - p)",
-            r"dx = dy\,k / (1 - p)", "x (...) -> y (...)", dropout_reference,
-            "Srivastava et al. 2014, section 4"))
+SURVIVORS = {"keep": "r", "scale": r"\frac{1}{1 - p}",
+             "r": r"\text{1 for the numbers that dropout keeps, 0 for the others}"}
+register(Op(dropout, dropout_backward, ("x",), r"y = \frac{r\,x}{1 - p},\; r \sim \mathrm{Bernoulli}(1 - p)",
+            r"dx = \frac{r\,dy}{1 - p}", "x (...) -> y (...)", dropout_reference,
+            "Srivastava et al. 2014, section 4", notation=SURVIVORS))

@@ -177,13 +177,18 @@ register(Op(subtract, subtract_backward, ("x", "y"), r"z = x - y", r"dx = dz,\; 
             subtract_reference))
 register(Op(multiply, multiply_backward, ("x", "y"), r"z = x\,y", r"dx = dz\,y,\; dy = dz\,x", TWO,
             multiply_reference))
-register(Op(divide, divide_backward, ("x", "y"), r"z = x / y", r"dx = dz / y,\; dy = -dz\,z / y", TWO,
+register(Op(divide, divide_backward, ("x", "y"), r"z = \frac{x}{y}", r"dx = \frac{dz}{y},\; dy = -\frac{dz\,z}{y}", TWO,
             divide_reference))
 register(Op(maximum, maximum_backward, ("x", "y"), r"z = \max(x, y)",
-            r"dx = dz\,[x > y] + \tfrac12 dz\,[x = y],\; dy = dz - dx", TWO, maximum_reference))
+            r"dx = dz\,[x > y] + \tfrac12 dz\,[x = y],\;"
+            r" dy = dz\,[x < y] + \tfrac12 dz\,[x = y]", TWO, maximum_reference,
+            kinks="where x = y: half of dz goes to each"))
 register(Op(where, where_backward, ("x", "y"), r"z = c\,x + (1 - c)\,y",
-            r"dx = c\,dz,\; dy = (1 - c)\,dz", "condition, " + TWO, where_reference))
-register(Op(power, power_backward, ("x",), r"y = x^p", r"dx = dy\,p\,x^{p-1}", ONE, power_reference))
+            r"dx = c\,dz,\; dy = (1 - c)\,dz", "condition, " + TWO, where_reference, notation={"condition": "c"}))
+register(Op(power, power_backward, ("x",), r"y = x^p", r"dx = dy\,p\,x^{p-1}", ONE, power_reference,
+            notation={"exponent": "p"},
+            kinks="where x = 0: the gradient is 0 for exponent 0, and infinite for exponents between 0 and 1"))
 register(Op(exp, exp_backward, ("x",), r"y = e^x", r"dx = dy\,y", ONE, exp_reference))
-register(Op(log, log_backward, ("x",), r"y = \ln x", r"dx = dy / x", ONE, log_reference))
-register(Op(sqrt, sqrt_backward, ("x",), r"y = \sqrt{x}", r"dx = dy / (2y)", ONE, sqrt_reference))
+register(Op(log, log_backward, ("x",), r"y = \ln x", r"dx = \frac{dy}{x}", ONE, log_reference))
+register(Op(sqrt, sqrt_backward, ("x",), r"y = \sqrt x", r"dx = \frac{dy}{2y}", ONE, sqrt_reference,
+            kinks="where x = 0: no slope is finite; the gradient is defined as 0"))

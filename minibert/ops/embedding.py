@@ -54,4 +54,4 @@ def embedding_reference(table: Array, ids: Array) -> Array:
 
 register(Op(embedding, embedding_backward, ("table",), r"y_{nh} = E_{i_n h}",
             r"dE_{vh} = \sum_n [i_n = v]\,dy_{nh}", "table (V, H), ids (...) -> y (..., H)", embedding_reference,
-            "Devlin et al. 2019, section 3 (arXiv:1810.04805)"))
+            "Devlin et al. 2019, section 3 (arXiv:1810.04805)", notation={"table": "E", "ids": "i"}))

@@ -57,5 +57,6 @@ def getitem_reference(x: Array, index: Any) -> Array:
     return np.array([numbers[i] for i in np.ravel(places)]).reshape(np.shape(places))
 
 
-register(Op(getitem, getitem_backward, ("x",), r"y_j = x_{i_j}", r"dx_i = \sum_j dy_j\,[i_j = i]",
-            "x (...) -> y (shape of x[index])", getitem_reference))
+register(Op(getitem, getitem_backward, ("x",), r"y_n = x_{i_n}", r"dx_m = \sum_n [i_n = m]\,dy_n",
+            "x (...) -> y (shape of x[index])", getitem_reference,
+            notation={"index": "i", "m": r"\text{numbers all of x, in row-major order}"}))

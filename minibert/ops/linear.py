@@ -88,8 +88,10 @@ def linear_reference(x: Array, weight: Array, bias: Array | None = None) -> Arra
     return y
 
 
-register(Op(matmul, matmul_backward, ("a", "b"), r"y = a\,b", r"da = dy\,b^\top,\; db = a^\top dy",
-            "a (..., N, K), b (..., K, M) -> y (..., N, M)", matmul_reference))
-register(Op(linear, linear_backward, ("x", "weight", "bias"), r"y = x W^\top + b",
-            r"dx = dy\,W,\; dW = dy^\top x,\; db = \sum_n dy_n",
-            "x (..., I), weight (O, I), bias (O,) -> y (..., O)", linear_reference))
+register(Op(matmul, matmul_backward, ("a", "b"), r"y = a \cdot b", r"da = dy \cdot b^\top,\; db = a^\top \cdot dy",
+            "a (..., N, K), b (..., K, M) -> y (..., N, M)", matmul_reference,
+            notation={"ta": r"\text{whether a is transposed first}", "tb": r"\text{whether b is}"}))
+register(Op(linear, linear_backward, ("x", "weight", "bias"), r"y = x \cdot W^\top + b",
+            r"dx = dy \cdot W,\; dW = dy^\top \cdot x,\; db_o = \sum_n dy_{no}",
+            "x (..., I), weight (O, I), bias (O,) -> y (..., O)", linear_reference,
+            notation={"weight": "W", "bias": "b", "has_bias": r"\text{whether there is a bias}"}))

@@ -79,6 +79,10 @@ def cross_entropy_reference(logits: Array, labels: Array, count: int | None = No
 
 
 register(Op(cross_entropy, cross_entropy_backward, ("logits",),
-            r"\ell = -\tfrac1M \sum_m \ln p_{m y_m},\; p = \mathrm{softmax}(\mathrm{logits})",
-            r"d\mathrm{logits}_{mv} = d\ell\,(p_{mv} - [v = y_m]) / M", "logits (..., V), labels (...) -> loss ()",
-            cross_entropy_reference, "Devlin et al. 2019, section 3.1 (arXiv:1810.04805)"))
+            r"\ell = -\frac1M \sum_m \ln p_{m y_m},\; p = \mathrm{softmax}(x)",
+            r"dx_{mv} = \frac{d\ell}{M}\,(p_{mv} - [v = y_m])", "logits (..., V), labels (...) -> loss ()",
+            cross_entropy_reference, "Devlin et al. 2019, section 3.1 (arXiv:1810.04805)",
+            notation={"logits": "x", "labels": "y", "loss": r"\ell", "count": "M",
+                      "M": r"\text{by default the number of labelled positions}", "classes": "y_m",
+                      "rows": r"\text{the labelled positions, numbered by m}", "scale": r"\frac1M"},
+            kinks="without any labelled position: loss 0 and gradient 0"))

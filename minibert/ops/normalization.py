@@ -72,8 +72,9 @@ def layer_norm_reference(x: Array, gamma: Array, beta: Array, eps: float = 1e-12
 
 
 register(Op(layer_norm, layer_norm_backward, ("x", "gamma", "beta"),
-            r"y = \gamma\,\hat x + \beta,\; \hat x = (x - \mu) / \sqrt{\sigma^2 + \epsilon}",
-            r"dx = \tfrac{1}{\sigma}(d\hat x - \overline{d\hat x} - \hat x\,\overline{d\hat x\,\hat x}),\;"
-            r" d\hat x = dy\,\gamma,\; d\gamma = \sum dy\,\hat x,\; d\beta = \sum dy",
+            r"y = \gamma\,\hat x + \beta,\; \hat x = \frac{x - \mu}{\sigma},\;"
+            r" \mu = \overline x,\; \sigma = \sqrt{\overline{(x - \mu)^2} + \epsilon}",
+            r"dx = \frac1\sigma (d\hat x - \overline{d\hat x} - \hat x\,\overline{d\hat x\,\hat x}),\;"
+            r" d\hat x = dy\,\gamma,\; d\gamma_h = \sum_n dy_{nh}\,\hat x_{nh},\; d\beta_h = \sum_n dy_{nh}",
             "x (..., H), gamma (H,), beta (H,) -> y (..., H)", layer_norm_reference,
-            "Ba et al. 2016, section 3 (arXiv:1607.06450)"))
+            "Ba et al. 2016, section 3 (arXiv:1607.06450)", notation={"eps": r"\epsilon", "rstd": r"\frac1\sigma"}))

@@ -80,7 +80,9 @@ def max_reference(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 REDUCES = "x (...) -> y (... without the axes of `axis`; of length 1 with keepdims)"
-register(Op(sum, sum_backward, ("x",), r"y = \sum_i x_i", r"dx_i = dy", REDUCES, sum_reference))
-register(Op(mean, mean_backward, ("x",), r"y = \tfrac1n \sum_i x_i", r"dx_i = dy / n", REDUCES, mean_reference))
-register(Op(max, max_backward, ("x",), r"y = \max_i x_i", r"dx_i = dy\,[x_i = y] / \sum_j [x_j = y]", REDUCES,
-            max_reference))
+OVER = {"k": r"\text{numbers the K terms, along axis}"}
+register(Op(sum, sum_backward, ("x",), r"y = \sum_k x_k", r"dx_k = dy", REDUCES, sum_reference, notation=OVER))
+register(Op(mean, mean_backward, ("x",), r"y = \frac1K \sum_k x_k", r"dx_k = \frac{dy}{K}", REDUCES, mean_reference,
+            notation=OVER))
+register(Op(max, max_backward, ("x",), r"y = \max_k x_k", r"dx_k = dy\,\frac{[x_k = y]}{\sum_j [x_j = y]}", REDUCES,
+            max_reference, notation=OVER, kinks="at a tie: dy is shared equally among the largest numbers"))

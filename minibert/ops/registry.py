@@ -6,8 +6,8 @@ large table also takes `into`, an array to add to instead of a new one full of z
 """
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -22,17 +22,24 @@ class Op:
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     inputs: tuple[str, ...]  # the differentiable inputs, in the order in which backward returns gradients
-    formula: str  # LaTeX
-    gradient: str  # LaTeX
+    formula: str  # LaTeX, in the notation of minibert.debug.formula; tests hold the code against it
+    gradient: str  # likewise
     shapes: str
     reference: Callable[..., Any]  # float64, loops where the formula has sums: the meaning of `forward`
     source: str = ""
     variadic: bool = False  # the single name in `inputs` stands for any number of inputs
+    notation: Mapping[str, str] = field(default_factory=dict, hash=False)  # names in the code -> LaTeX, if others
+    kinks: str = ""  # where there is no derivative (or no value), and what the code gives there
 
     @property
     def name(self) -> str:
         """The forward function's own name."""
         return self.forward.__name__
+
+    @property
+    def output(self) -> str:
+        """The name of the result, which `shapes` tells."""
+        return self.shapes.partition("-> ")[2].split()[0]
 
     @cached_property
     def positions(self) -> tuple[int, ...]:

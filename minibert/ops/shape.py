@@ -123,15 +123,18 @@ def merge_heads_reference(x: Array) -> Array:
 
 
 HEADS = "Vaswani et al. 2017, section 3.2.2 (arXiv:1706.03762)"
-register(Op(reshape, reshape_backward, ("x",), r"y = \mathrm{reshape}(x)", r"dx = \mathrm{reshape}(dy)",
-            "x (...) -> y shape", reshape_reference))
+register(Op(reshape, reshape_backward, ("x",), r"y_n = x_n", r"dx_n = dy_n", "x (...) -> y shape", reshape_reference))
 register(Op(transpose, transpose_backward, ("x",), r"y_{i_{a_0} i_{a_1} \ldots} = x_{i_0 i_1 \ldots}",
-            r"dx_{i_0 i_1 \ldots} = dy_{i_{a_0} i_{a_1} \ldots}", "x (...) -> y (...) permuted", transpose_reference))
+            r"dx_{i_0 i_1 \ldots} = dy_{i_{a_0} i_{a_1} \ldots}", "x (...) -> y (...) permuted", transpose_reference,
+            notation={"axes": "a"}))
 register(Op(broadcast_to, broadcast_to_backward, ("x",), r"y_{bi} = x_i", r"dx_i = \sum_b dy_{bi}",
-            "x (...) -> y shape", broadcast_to_reference))
+            "x (...) -> y shape", broadcast_to_reference,
+            notation={"b": r"\text{numbers the repetitions}", "i": r"\text{numbers all of x}"}))
 register(Op(concatenate, concatenate_backward, ("xs",), r"y = [x_1; x_2; \ldots]", r"[dx_1; dx_2; \ldots] = dy",
-            "x_k (..., n_k, ...) -> y (..., sum n_k, ...)", concatenate_reference, variadic=True))
-register(Op(split_heads, split_heads_backward, ("x",), r"y_{batd} = x_{bt(aD + d)}", r"dx_{bt(aD + d)} = dy_{batd}",
-            "x (B, T, H) -> y (B, A, T, D)", split_heads_reference, HEADS))
+            "x_k (..., n_k, ...) -> y (..., sum n_k, ...)", concatenate_reference, variadic=True,
+            notation={"lengths": r"\text{how long each input is along the axis}"}))
+register(Op(split_heads, split_heads_backward, ("x",), r"y_{batd} = x_{bt(aD + d)},\; D = H / A",
+            r"dx_{bt(aD + d)} = dy_{batd}", "x (B, T, H) -> y (B, A, T, D)", split_heads_reference, HEADS,
+            notation={"heads": "A"}))
 register(Op(merge_heads, merge_heads_backward, ("x",), r"y_{bt(aD + d)} = x_{batd}", r"dx_{batd} = dy_{bt(aD + d)}",
-            "x (B, A, T, D) -> y (B, T, H)", merge_heads_reference, HEADS))
+            "x (B, A, T, D) -> y (B, T, H)", merge_heads_reference, HEADS, notation={"heads": "A"}))

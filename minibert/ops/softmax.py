@@ -71,7 +71,9 @@ def log_softmax_reference(x: Array) -> Array:
     return np.log(softmax_reference(x))
 
 
-register(Op(softmax, softmax_backward, ("x",), r"p_i = e^{x_i} / \sum_j e^{x_j}",
-            r"dx_i = p_i\,(dp_i - \sum_j dp_j\,p_j)", "x (..., S) -> p (..., S)", softmax_reference))
+register(Op(softmax, softmax_backward, ("x",), r"p_i = \frac{e^{x_i}}{\sum_j e^{x_j}}",
+            r"dx_i = p_i\,(dp_i - \sum_j dp_j\,p_j)", "x (..., S) -> p (..., S)", softmax_reference,
+            kinks="a row that is -inf everywhere: p = 0 (instead of 0 / 0), and gradient 0"))
 register(Op(log_softmax, log_softmax_backward, ("x",), r"y_i = x_i - \ln \sum_j e^{x_j}",
-            r"dx_i = dy_i - e^{y_i} \sum_j dy_j", "x (..., S) -> y (..., S)", log_softmax_reference))
+            r"dx_i = dy_i - e^{y_i} \sum_j dy_j", "x (..., S) -> y (..., S)", log_softmax_reference,
+            kinks="a row that is -inf everywhere has no logarithm: NaN"))
