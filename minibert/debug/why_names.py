@@ -59,10 +59,7 @@ def named_nodes(execution: Execution, what: "str | Node | Tensor") -> tuple[list
                              f"'bert.encoder.layer.0', or an operation, such as 'attention'")
         return [node], execution.name(node)
     nodes = [node for node in execution.nodes if what in (execution.name(node), node.op.name)]
-    path = what  # a module that is never called itself leaves no trace: cls.predictions is recorded as predictions
-    while not nodes and path:
-        nodes = [node for node in execution.nodes if _inside(node, path) and _leaves(execution, node, path)]
-        path = path.partition(".")[2]
+    nodes = nodes or [node for node in execution.nodes if _inside(node, what) and _leaves(execution, node, what)]
     if not nodes:
         modules = list(dict.fromkeys(node.module for node in execution.nodes if node.module))
         close = difflib.get_close_matches(what, modules, 3, 0.0) or ["none, for no module was called"]

@@ -99,5 +99,5 @@ def recompute_reference(x: Array, function: Function, place: Any, modules: list[
     return recompute_forward(x, function, place, modules)[0]
 
 
-RECOMPUTE = Op(recompute_forward, recompute_backward, ("x",), "y = f(x)", r"dx = (\partial f / \partial x)^\top dy",
+RECOMPUTE = Op(recompute_forward, recompute_backward, ("x",), "y = f(x)", r"dx = J^\top \cdot dy",
                "x (...) -> y (...)", recompute_reference, "Chen et al. 2016 (arXiv:1604.06174)")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models.toys import LENGTHS, toy_batch, toy_config, toy_model
+from models.toys import LENGTHS, take, toy_batch, toy_config, toy_model
 
 from minibert import BertForPreTraining, InputError, Tensor
 from minibert.debug.doctor import doctor
@@ -159,7 +159,9 @@ class NeverLearnsPairs(BertForPreTraining):
 
 def test_of_two_losses_the_one_that_cannot_fall_is_named() -> None:
     finding = doctor(become(toy_model(), NeverLearnsPairs, BertForPreTraining), toy_batch())["overfitting"]
+    first = toy_model()(**take(toy_batch(), slice(4))).next_sentence_loss.item()
     assert finding.status == "problem"
+    assert finding.evidence["next_sentence_loss"][0] == pytest.approx(first, rel=1e-12), "begun from the first weights"
     assert "the next sentence loss does not fall, not even when trained alone" in finding.what
 
 

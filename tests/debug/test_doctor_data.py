@@ -10,6 +10,7 @@ import pytest
 from minibert import InputError
 from minibert.debug.doctor import audit_pairs
 from minibert.debug.doctor.data import Data, label_balance, masking
+from minibert.debug.doctor.pairs import Corpus
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.text import Document, PretrainingBatches, Tokenizer
 from minibert.text.batches import encode_documents
@@ -96,6 +97,14 @@ def test_one_false_label_is_found_among_true_ones(documents: list[Document], tok
     batch = made_of([*TRUE_PAIRS, (longest, 0, longest, 1, 0), place], documents, tokenizer)
     finding = audit_pairs([batch], documents, tokenizer)
     assert finding.status == "problem" and words in finding.what
+
+
+def test_a_part_is_found_at_whole_tokens_of_one_document() -> None:
+    """256 and 0 side by side hold the bytes of 1, and the end of one document is next to the beginning of another."""
+    corpus = Corpus([[np.array([256, 0])], [np.array([7, 8]), np.array([9])], [np.array([8, 9, 7, 8])]])
+    assert corpus.places(np.array([1]), whole=False) == corpus.places(np.array([0, 7]), whole=False) == []
+    assert corpus.places(np.array([8, 9]), whole=False) == [(1, 4, 6), (2, 7, 9)]
+    assert corpus.places(np.array([7, 8]), whole=True) == [(1, 3, 5)]
 
 
 def test_labels_that_are_not_the_original_words_are_found(documents: list[Document], tokenizer: Tokenizer) -> None:

@@ -152,8 +152,8 @@ def test_every_saved_name_has_a_reason() -> None:
 
 
 def test_a_reason_is_the_formula_that_reads_the_name() -> None:
-    assert equations(REGISTRY["linear"], "x") == [r"dW = dy^\top x"]
-    assert equations(REGISTRY["linear"], "weight") == [r"dx = dy\,W"]
+    assert equations(REGISTRY["linear"], "x") == [r"dW = dy^\top \cdot x"]
+    assert equations(REGISTRY["linear"], "weight") == [r"dx = dy \cdot W"]
     assert equations(REGISTRY["multiply"], "y") == [r"dx = dz\,y"]  # and not dy = dz x
     assert equations(REGISTRY["linear"], "t") == []  # \top is no t
     assert equations(REGISTRY["linear"], "d") == []  # and dy no d

@@ -156,7 +156,7 @@ def test_uses_of_a_tied_table_are_the_gradients_of_two_untied_ones() -> None:
     apart = gradients(untied)
     found = {term.label: term.value for term in split}
     assert found == pytest.approx({"lookup in bert.embeddings.word_embeddings": apart[TABLE][7, 3],
-                                   "weight of predictions": apart["cls.predictions.decoder.weight"][7, 3]}, rel=1e-10)
+                                   "weight of cls.predictions": apart["cls.predictions.decoder.weight"][7, 3]}, rel=1e-10)
 
 
 @pytest.mark.parametrize("labelled_only", [False, True])
