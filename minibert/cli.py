@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from minibert.bench.command import add_bench
-from minibert.debug.card_command import add_card
-from minibert.debug.doctor_command import add_doctor
-from minibert.debug.replay_command import add_replay
-from minibert.debug.step_command import add_step
+from minibert.debug.commands.card import add_card
+from minibert.debug.commands.doctor import add_doctor
+from minibert.debug.commands.replay import add_replay
+from minibert.debug.commands.step import add_step
 from minibert.embed_command import add_embed_command
 from minibert.errors import InputError
 from minibert.train.settings import PretrainSettings
@@ -161,7 +161,7 @@ def pretrain_command(options: argparse.Namespace) -> int:
 
 def _pretrain_or_explain(options: argparse.Namespace) -> int:
     """`minibert pretrain`, and if it comes to grief, the operation at which it did."""
-    from minibert.debug.diverged import explain
+    from minibert.debug.blaming.diverged import explain
     from minibert.train.black_box import Diverged
 
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minibert import functional as F
-from minibert.debug.gradcheck import gradcheck, random_like
+from minibert.debug.checking.gradcheck import gradcheck, random_like
 from minibert.errors import InputError
 from minibert.graph import Node, topological_order
 from minibert.ops.registry import REGISTRY

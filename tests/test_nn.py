@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minibert.debug.gradcheck import gradcheck
+from minibert.debug.checking.gradcheck import gradcheck
 from minibert.errors import InputError
 from minibert.nn import (
     Embedding,

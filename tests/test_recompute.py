@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minibert import functional as F
-from minibert.debug.gradcheck import random_like
+from minibert.debug.checking.gradcheck import random_like
 from minibert.errors import InputError
 from minibert.graph import no_grad, state
 from minibert.nn import Dropout, Module, Parameter, recompute, seed_dropout

@@ -22,7 +22,7 @@ class Op:
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     inputs: tuple[str, ...]  # the differentiable inputs, in the order in which backward returns gradients
-    formula: str  # LaTeX, in the notation of minibert.debug.formula; tests hold the code against it
+    formula: str  # LaTeX, in the notation of minibert.debug.formulas; tests hold the code against it
     gradient: str  # likewise
     shapes: str
     reference: Callable[..., Any]  # float64, loops where the formula has sums: the meaning of `forward`

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from ops.cases import Case
 
-from minibert.debug.formula import evaluate, parse
-from minibert.debug.formula.tree import Name
+from minibert.debug.formulas import evaluate, parse
+from minibert.debug.formulas.tree import Name
 from minibert.ops.dropout import LEVELS
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.ops.registry import Op

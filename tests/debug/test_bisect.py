@@ -11,10 +11,10 @@ from ops.mutants import Mutant
 
 from minibert import BertForPreTraining, InputError, Tensor, graph
 from minibert import functional as F
-from minibert.debug import bisect as bisect_module
-from minibert.debug.bisect import Search, bisect
+from minibert.debug.checking import bisect as bisect_module
+from minibert.debug.checking.bisect import Search, bisect
+from minibert.debug.checking.replica import engine_gradients, float64_graph
 from minibert.debug.execution import Execution
-from minibert.debug.replica import engine_gradients, float64_graph
 from minibert.nn import Embedding, Linear
 from minibert.ops.registry import REGISTRY
 

@@ -11,9 +11,9 @@ from models.toys import toy_batch, toy_config, toy_model
 
 from minibert import BertForPreTraining, InputError, Tensor
 from minibert import functional as F
-from minibert.debug import causes
-from minibert.debug.blame import blame
-from minibert.debug.growth import rms
+from minibert.debug.blaming import causes
+from minibert.debug.blaming.blame import blame
+from minibert.debug.blaming.growth import rms
 from minibert.ops.dropout import DropoutKey, keep_mask
 from minibert.ops.registry import REGISTRY
 

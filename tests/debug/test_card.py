@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import minibert
-from minibert.debug.card import Card, Cards, card, cards
-from minibert.debug.card_command import add_card
+from minibert.debug.commands.card import add_card
+from minibert.debug.formulas.card import Card, Cards, card, cards
 from minibert.errors import InputError
 from minibert.ops.registry import REGISTRY
 

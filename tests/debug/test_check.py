@@ -10,7 +10,7 @@ from models.toys import toy_batch, toy_config, toy_model
 
 from minibert import BertForPreTraining, InputError, Tensor, graph
 from minibert import functional as F
-from minibert.debug.check import check
+from minibert.debug.checking.check import check
 from minibert.debug.execution import Execution
 from minibert.ops.registry import REGISTRY
 

@@ -9,7 +9,7 @@ import pytest
 from models.toys import LENGTHS, take, toy_batch, toy_config, toy_model
 
 from minibert import BertForPreTraining, InputError, Tensor
-from minibert.debug.doctor import doctor
+from minibert.debug.auditing import doctor
 from minibert.models import PreTrainingOutput
 from minibert.models.bert import BertPooler
 from minibert.nn import Initializer

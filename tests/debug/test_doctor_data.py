@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from minibert import InputError
-from minibert.debug.doctor import audit_pairs
-from minibert.debug.doctor.data import Data, label_balance, masking
-from minibert.debug.doctor.pairs import Corpus
+from minibert.debug.auditing import audit_pairs
+from minibert.debug.auditing.data import Data, label_balance, masking
+from minibert.debug.auditing.pairs import Corpus
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.text import Document, PretrainingBatches, Tokenizer
 from minibert.text.batches import encode_documents

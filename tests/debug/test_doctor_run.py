@@ -14,8 +14,8 @@ from models.toys import toy_batch, toy_model
 from train import tiny
 
 from minibert import InputError
-from minibert.debug.doctor import Finding, doctor, doctor_corpus, doctor_run
-from minibert.debug.doctor_command import add_doctor
+from minibert.debug.auditing import Finding, doctor, doctor_corpus, doctor_run
+from minibert.debug.commands.doctor import add_doctor
 from minibert.text import PretrainingBatches
 from minibert.train.corpus import TokenisedCorpus
 from minibert.train.run import RunFolder

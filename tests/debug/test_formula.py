@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from minibert.debug.formula import as_mathml, as_text, evaluate, parse
+from minibert.debug.formulas import as_mathml, as_text, evaluate, parse
 from minibert.errors import InputError
 from minibert.ops.registry import REGISTRY
 

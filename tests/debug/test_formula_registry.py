@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ops.cases import CASES, Case, arguments, case
 
-from minibert.debug.formula import parse
+from minibert.debug.formulas import parse
 from minibert.errors import InputError
 from minibert.ops.registry import REGISTRY, Op
 

@@ -10,11 +10,11 @@ from minibert import BertConfig, BertForPreTraining, InputError, Tensor
 from minibert import functional as F
 from minibert.bench.flops import step_flops
 from minibert.bench.shape import Shape
-from minibert.debug.costs import Cost
+from minibert.debug.accounts.costs import Cost
+from minibert.debug.accounts.ledger import ledger, size_text
+from minibert.debug.accounts.liveness import moments
+from minibert.debug.accounts.reasons import WORDS, equations, reason
 from minibert.debug.execution import Execution
-from minibert.debug.ledger import ledger, size_text
-from minibert.debug.liveness import moments
-from minibert.debug.reasons import WORDS, equations, reason
 from minibert.nn import Parameter
 from minibert.nn.recompute import RECOMPUTE
 from minibert.ops.loss import IGNORE_INDEX

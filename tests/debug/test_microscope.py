@@ -5,7 +5,7 @@ import pytest
 from models.toys import toy_batch, toy_model
 
 from minibert import AdamW, InputError
-from minibert.debug.microscope import FORMULAS, microscope
+from minibert.debug.weight_update import FORMULAS, microscope
 from minibert.graph import no_grad
 from minibert.nn import Parameter
 from minibert.optim import clip_scale, gradient_norm

@@ -10,10 +10,10 @@ from train import tiny
 from train.process import interrupt_after
 
 from minibert import InputError
-from minibert.debug import replay as replay_module
-from minibert.debug.replay import replay
-from minibert.debug.timeline import BACKWARD, GRADIENT, UPDATE
-from minibert.debug.training_step import load_step
+from minibert.debug.replaying import replay as replay_module
+from minibert.debug.replaying.replay import replay
+from minibert.debug.replaying.timeline import BACKWARD, GRADIENT, UPDATE
+from minibert.debug.replaying.training_step import load_step
 from minibert.interop.safetensors import read_arrays, write_arrays
 from minibert.train import pretrain as pretraining
 from minibert.train.checkpoint import FORMAT

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from train import tiny
 
-from minibert.debug import rebuild
-from minibert.debug.training_step import TrainingStep, load_step
+from minibert.debug.replaying import rebuild
+from minibert.debug.replaying.training_step import TrainingStep, load_step
 from minibert.interop.safetensors import read_arrays
 from minibert.train.checkpoint import save_checkpoint
 from minibert.train.loop import Trainer

@@ -10,14 +10,14 @@ import pytest
 from train.process import ENVIRONMENT
 
 from minibert import InputError
-from minibert.debug.replay import replay
-from minibert.debug.replay_command import add_replay
-from minibert.debug.replay_text import summary
+from minibert.debug.commands.replay import add_replay
+from minibert.debug.replaying.replay import replay
+from minibert.debug.replaying.text import summary
 
 Say = Callable[..., str]
 SCRIPT = """\
 import argparse
-from minibert.debug.replay_command import add_replay
+from minibert.debug.commands.replay import add_replay
 parser = argparse.ArgumentParser(prog="minibert")
 add_replay(parser.add_subparsers())
 options = parser.parse_args()

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from minibert import InputError
-from minibert.debug.replay import Replay, replay
-from minibert.debug.replay_change import Change, Eps, LayerNormEps, LearningRate, Token, Weight
-from minibert.debug.replay_compare import Comparison, compare, record_difference
-from minibert.debug.timeline import BACKWARD, FORWARD, GRADIENT, UPDATE, Record, Timeline
-from minibert.debug.training_step import TrainingStep
+from minibert.debug.replaying.change import Change, Eps, LayerNormEps, LearningRate, Token, Weight
+from minibert.debug.replaying.compare import Comparison, compare, record_difference
+from minibert.debug.replaying.replay import Replay, replay
+from minibert.debug.replaying.timeline import BACKWARD, FORWARD, GRADIENT, UPDATE, Record, Timeline
+from minibert.debug.replaying.training_step import TrainingStep
 from minibert.ops.loss import IGNORE_INDEX
 
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from minibert.debug.slope import Slope, measured_noise, slope
+from minibert.debug.checking.slope import Slope, measured_noise, slope
 
 Function = Callable[[np.ndarray], np.ndarray]
 KNOWN: dict[str, tuple[Function, Function]] = {

@@ -10,7 +10,7 @@ from models.toys import gradients, toy_batch, toy_model
 from minibert import AdamW, InputError, Tensor
 from minibert import functional as F
 from minibert.debug.execution import Execution
-from minibert.debug.step import Stepper, step
+from minibert.debug.stepping import Stepper, step
 from minibert.graph import Node
 from minibert.ops.registry import REGISTRY
 

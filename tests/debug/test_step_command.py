@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from minibert import InputError
-from minibert.debug.step import step
-from minibert.debug.step_command import add_step
-from minibert.debug.training_step import load_step
+from minibert.debug.commands.step import add_step
+from minibert.debug.replaying.training_step import load_step
+from minibert.debug.stepping import step
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from models.toys import toy_batch, toy_model
 
 from minibert import InputError
 from minibert import functional as F
-from minibert.debug.step import Stepper, step
+from minibert.debug.stepping import Stepper, step
 from minibert.nn.recompute import recompute
 
 from .test_step import leaf

@@ -16,15 +16,15 @@ import pytest
 from models.toys import toy_batch, toy_model
 
 import minibert
-from minibert.debug.step import Stepper, step
-from minibert.debug.step.keys import Keyboard
-from minibert.debug.step.terminal import obey, walk
+from minibert.debug.stepping import Stepper, step
+from minibert.debug.stepping.keys import Keyboard
+from minibert.debug.stepping.terminal import obey, walk
 
 ROOT = Path(minibert.__file__).parents[1]
 COMMAND = """
 import sys
 from argparse import ArgumentParser
-from minibert.debug.step_command import add_step
+from minibert.debug.commands.step import add_step
 parser = ArgumentParser()
 add_step(parser.add_subparsers())
 options = parser.parse_args()

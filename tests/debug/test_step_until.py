@@ -6,8 +6,8 @@ from models.toys import toy_batch, toy_model
 
 from minibert import InputError, Tensor
 from minibert import functional as F
-from minibert.debug.step import Stepper, step
-from minibert.debug.step.until import Condition
+from minibert.debug.stepping import Stepper, step
+from minibert.debug.stepping.until import Condition
 
 from .test_step import leaf
 

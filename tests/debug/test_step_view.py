@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minibert import InputError
-from minibert.debug.step.view import CORNER, cut, read_view
+from minibert.debug.stepping.view import CORNER, cut, read_view
 
 ARRAY = np.arange(5 * 7 * 9).reshape(5, 7, 9)
 

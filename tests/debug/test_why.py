@@ -9,8 +9,8 @@ from models.toys import Batch, gradients, toy_batch, toy_model
 from minibert import BertForPreTraining, Tensor
 from minibert import functional as F
 from minibert.debug.execution import Execution
-from minibert.debug.why import why
-from minibert.debug.why_term import Term
+from minibert.debug.provenance.term import Term
+from minibert.debug.provenance.why import why
 from minibert.ops.loss import IGNORE_INDEX
 
 TABLE = "bert.embeddings.word_embeddings.weight"
@@ -155,8 +155,9 @@ def test_uses_of_a_tied_table_are_the_gradients_of_two_untied_ones() -> None:
     loss_of(untied, batch).backward()
     apart = gradients(untied)
     found = {term.label: term.value for term in split}
-    assert found == pytest.approx({"lookup in bert.embeddings.word_embeddings": apart[TABLE][7, 3],
-                                   "weight of cls.predictions": apart["cls.predictions.decoder.weight"][7, 3]}, rel=1e-10)
+    assert found == pytest.approx({
+        "lookup in bert.embeddings.word_embeddings": apart[TABLE][7, 3],
+        "weight of cls.predictions": apart["cls.predictions.decoder.weight"][7, 3]}, rel=1e-10)
 
 
 @pytest.mark.parametrize("labelled_only", [False, True])

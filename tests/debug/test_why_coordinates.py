@@ -6,9 +6,9 @@ from models.toys import toy_batch, toy_model
 
 from minibert import InputError, Tensor
 from minibert import functional as F
-from minibert.debug.coordinates import Names, coordinates
 from minibert.debug.execution import Execution
-from minibert.debug.why import why
+from minibert.debug.provenance.coordinates import Names, coordinates
+from minibert.debug.provenance.why import why
 from minibert.nn import Embedding, Initializer, Module
 
 B, T, H, A = 3, 5, 6, 2

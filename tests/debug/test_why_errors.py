@@ -12,8 +12,8 @@ from models.toys import toy_batch, toy_model
 from minibert import AdamW, InputError, Tensor
 from minibert import functional as F
 from minibert.debug.execution import Execution
-from minibert.debug.why import why
-from minibert.debug.why_text import bar, rows_of
+from minibert.debug.provenance.text import bar, rows_of
+from minibert.debug.provenance.why import why
 from minibert.graph import no_grad, state
 from minibert.ops.registry import Op
 

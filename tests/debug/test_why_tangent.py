@@ -5,10 +5,10 @@ from models.toys import toy_batch, toy_model
 
 from minibert import Tensor
 from minibert import functional as F
+from minibert.debug.checking.gradcheck import random_like
 from minibert.debug.execution import Execution
-from minibert.debug.gradcheck import random_like
-from minibert.debug.provenance import Edge, Flow, as_it_is
-from minibert.debug.tangent import AFFINE, JOINTLY, is_affine
+from minibert.debug.provenance.routes import Edge, Flow, as_it_is
+from minibert.debug.provenance.tangent import AFFINE, JOINTLY, is_affine
 
 
 def every_affine_operation() -> Tensor:

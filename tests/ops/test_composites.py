@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minibert import functional as F
-from minibert.debug.gradcheck import gradcheck, random_like
+from minibert.debug.checking.gradcheck import gradcheck, random_like
 from minibert.ops.loss import IGNORE_INDEX
 from minibert.tensor import Tensor
 

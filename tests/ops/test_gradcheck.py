@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minibert import functional as F
-from minibert.debug.gradcheck import gradcheck
+from minibert.debug.checking.gradcheck import gradcheck
 from minibert.errors import InputError
 from minibert.nn import EncoderLayer, Initializer
 from minibert.ops.registry import REGISTRY

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minibert.debug.gradcheck import check_op, random_like
+from minibert.debug.checking.gradcheck import check_op, random_like
 from minibert.errors import InputError
 from minibert.ops.broadcast import unbroadcast
 from minibert.ops.dropout import DropoutKey

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minibert.debug.gradcheck import GradientReport, check_op
+from minibert.debug.checking.gradcheck import GradientReport, check_op
 from minibert.errors import InputError
 from minibert.ops.registry import REGISTRY, Op
 

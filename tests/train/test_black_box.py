@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minibert.cli import main
-from minibert.debug.diverged import explain, load_failed_step
+from minibert.debug.blaming.diverged import explain, load_failed_step
 from minibert.errors import InputError
 from minibert.train.black_box import STEPS, BlackBox, Diverged, StepRecord
 from minibert.train.checkpoint import load_checkpoint, save_checkpoint

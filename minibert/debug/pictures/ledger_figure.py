@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from minibert.debug.ledger import Ledger
+    from minibert.debug.accounts.ledger import Ledger
 
 COLOURS = ("#2f6f9f", "#9db4c8", "#b5342c", "#e0a030", "#cccccc")
 MB = 1e6

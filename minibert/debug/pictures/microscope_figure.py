@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from minibert.debug.microscope import Microscope
+    from minibert.debug.weight_update import Microscope
 
 GRADIENT, MOMENT, ROOT, UPDATE, DECAY = "#b5342c", "#2f6f9f", "#9db4c8", "#2f6f9f", "#e0a030"
 

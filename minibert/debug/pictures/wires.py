@@ -8,7 +8,7 @@ import numpy as np
 
 from minibert.backend import Array
 from minibert.debug.execution import Execution, Gradients, Use
-from minibert.debug.formula import as_text
+from minibert.debug.formulas import as_text
 from minibert.debug.pictures.nested import Item, Panel, Wire
 from minibert.graph import Node, Source
 from minibert.summary import number, shape_text

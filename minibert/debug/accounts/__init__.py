@@ -1,0 +1,1 @@
+"""What each operation saves, costs and keeps alive."""

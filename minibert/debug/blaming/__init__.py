@@ -1,0 +1,1 @@
+"""Where NaN, infinity or an explosion began, and why."""

@@ -1,0 +1,1 @@
+"""The commands of the debugging tools; each imports its tool when it runs."""

@@ -1,0 +1,1 @@
+"""Why a gradient entry has its value: an exact sum of terms."""

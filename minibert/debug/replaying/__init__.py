@@ -1,0 +1,1 @@
+"""Any training step of a run again, bit for bit."""
