@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # what computes is imported when the command runs, so that he
 STEP = """\
 Walk through one training step of a run, forward and then backward, one operation at a time.
 
-The step is the one after the last save, computed again with the same batch and the same dropout. Each stop shows an
+Any step can be had, by default the one after the last save, with the same weights, batch and dropout. Each stop shows an
 operation with its formula, its place in the model, symbolic and real shapes, and a few numbers of each array; in the
 backward pass also the gradient that comes in, what it adds to whom, and each accumulator before and after. Nothing in
 the run is changed."""
@@ -23,6 +23,7 @@ examples:
   minibert step runs/pretrain-1                       from the first operation on; ? shows the keys
   minibert step runs/pretrain-1 --until attention     stop at the first attention
   minibert step runs/pretrain-1 --until "layer 1 norm>10"
+  minibert step runs/pretrain-1 --step 412 --backward
   minibert step runs/pretrain-1 --until nan           the first operation that shows a NaN or an infinity
   minibert step runs/pretrain-1 --backward --all | less
   minibert step runs/pretrain-1 --html walk.html      a page with every step
@@ -37,6 +38,7 @@ def add_step(commands: Any) -> None:
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.set_defaults(run=step_command)
     parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("--step", type=int, metavar="N", help="which step, 1 .. the last [the one after the last save]")
     parser.add_argument("--part", type=int, default=0, metavar="N", help="which micro-batch of the step [%(default)s]")
     parser.add_argument("--examples", type=int, default=2, metavar="N",
                         help="how many examples of it, at most; with fewer than all, the loss is their share of it "
@@ -67,7 +69,7 @@ def _step(options: argparse.Namespace) -> int:
     from minibert.debug.stepping import step
     from minibert.debug.stepping.terminal import walk
 
-    training_step = load_step(options.folder)
+    training_step = load_step(options.folder, options.step)
     row, examples = _examples(training_step, options.part, options.examples)
     stepper = step(training_step.loss(row, examples), options.view)
     last = row + len(examples["input_ids"]) - 1
