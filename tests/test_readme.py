@@ -28,6 +28,12 @@ def test_the_training_loop_prints_what_the_readme_says() -> None:
         assert numbers == pytest.approx(expected, abs=0.15)  # libraries for matrices round differently
 
 
+def test_the_terms_of_a_gradient_are_those_that_the_readme_shows() -> None:
+    result = subprocess.run([sys.executable, "-c", block("why")], capture_output=True, cwd=ROOT, encoding="utf-8",
+                            check=True)
+    assert result.stdout == block("why output")
+
+
 def test_the_commands_do_all_the_set_up() -> None:
     for name, last in (("pretrain", ".venv/bin/minibert pretrain"), ("tests", ".venv/bin/python -m pytest")):
         lines = block(name).splitlines()
