@@ -12,7 +12,7 @@ import numpy as np
 from minibert.backend import Array, array_module, beside, is_array, to_host
 from minibert.errors import InputError
 from minibert.graph import Collect, Node, Source, backpropagate, calling_line, keep_grad, state
-from minibert.ops.registry import REGISTRY, Op
+from minibert.ops.registry import Op, operation
 from minibert.summary import summary
 
 
@@ -173,8 +173,8 @@ def apply(name: str, *args: Any, **hyper: Any) -> Tensor:
     Arguments may be tensors or arrays; an array stands for a constant.
     Raises InputError when shapes do not fit or floating-point dtypes differ.
     """
-    op = REGISTRY[name]
     arrays = [x.data if isinstance(x, Tensor) else x for x in args]
+    op = operation(name, arrays)
     _check_dtypes(op, arrays)
     try:
         y, saved = op.forward(*arrays, **hyper)

@@ -30,7 +30,7 @@ def cross_entropy(logits: Array, labels: Array, count: int | None = None) -> tup
     labels = labels.reshape(-1)
     rows = array_module(labels).flatnonzero(labels != IGNORE_INDEX)       # (M,)
     classes = labels[rows]
-    _check_labels(classes, logits.shape[-1])
+    check_labels(classes, logits.shape[-1])
     if count is not None and count < rows.size:
         raise InputError(f"count is {count}, but there are {rows.size} labelled positions here alone: pass the number "
                          f"in the whole batch")
@@ -62,7 +62,8 @@ def cross_entropy_backward(dloss: Array, p: Array, rows: Array, classes: Array, 
     return (dlogits,)
 
 
-def _check_labels(classes: Array, number_of_classes: int) -> None:
+def check_labels(classes: Array, number_of_classes: int) -> None:
+    """Raise InputError when a label is no class."""
     wrong = (classes < 0) | (classes >= number_of_classes)
     if wrong.any():
         raise InputError(f"label {int(classes[wrong][0])} is not a class: labels must be 0 .. "

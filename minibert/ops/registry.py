@@ -6,10 +6,14 @@ large table also takes `into`, an array to add to instead of a new one full of z
 """
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any
+
+import numpy as np
+
+from minibert.backend import device_of, is_array
 
 EXTRA = ("into",  # a gradient of the first input, to add to instead of to new zeros
          "collect")  # what the running backward pass does with the gradients of leaves
@@ -59,6 +63,8 @@ class Op:
 
 
 REGISTRY: dict[str, Op] = {}
+TWINS: dict[str, Op] = {}  # CUDA twins, under the names of their operations
+twins_in_use = {"yes": True}
 
 
 def register(op: Op) -> None:
@@ -66,3 +72,26 @@ def register(op: Op) -> None:
     if op.name in REGISTRY:
         raise ValueError(f"operation {op.name!r} is registered twice")
     REGISTRY[op.name] = op
+
+
+def add_twin(forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+    """Give the operation of forward's name a pair that computes the same in CUDA kernels."""
+    TWINS[forward.__name__] = replace(REGISTRY[forward.__name__], forward=forward, backward=backward)
+
+
+def operation(name: str, arrays: Sequence[Any]) -> Op:
+    """The operation `name` for these arguments: its CUDA twin for float32 arrays on a GPU, where it has one."""
+    op = REGISTRY[name]
+    if isinstance(arrays[0], np.ndarray | np.generic) or not is_array(arrays[0]) or not twins_in_use["yes"]:
+        return op
+    floats = [x for x in arrays if is_array(x) and x.dtype.kind == "f"]
+    if all(x.dtype == np.float32 and device_of(x) != "cpu" for x in floats):
+        _load_twins()
+        return TWINS.get(name, op)
+    return op
+
+
+@cache
+def _load_twins() -> None:
+    """Import them now that an array is on a GPU, and not before."""
+    import minibert.ops.cuda.twins  # noqa: F401

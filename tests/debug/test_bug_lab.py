@@ -1,4 +1,4 @@
-"""The bug lab: twelve bugs from the history of BERTs and of autograd engines, each named by the tool that is made for it.
+"""The bug lab: twelve bugs from the history of BERTs and of autograd engines, each named by the tool made for it.
 
 The public reports: codertimo/BERT-pytorch #32 (1) and #110 (9), d2l-ai/d2l-en #2582 (2), HIPS/autograd #136 (3),
 karpathy/micrograd #2 (4), nyu-mll/jiant #465 (5), pytorch #13669 (6), AlkiGit/BERT-NumPy (7, 8),
@@ -77,7 +77,7 @@ def test_3_repeated_tokens_lost_in_the_embedding_gradient(monkeypatch: pytest.Mo
     assert found.kind == "pair" and found.node.op.name == "embedding" and "repeats are not added up" in str(found)
     ids = batch["input_ids"]
     token = np.bincount(ids[ids > 0]).argmax()
-    with pytest.raises(AssertionError, match="the terms by .* sum to .*a backward on the way is wrong"):
+    with pytest.raises(AssertionError, match=r"the terms by .* sum to .*a backward on the way is wrong"):
         why(model.bert.embeddings.word_embeddings.weight[token, 3], loss).by("position")
 
 
@@ -93,7 +93,7 @@ def test_4_assigned_instead_of_added_at_a_fork(monkeypatch: pytest.MonkeyPatch) 
 def test_6_broadcast_forward_and_not_summed_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(REGISTRY, "add", replace(REGISTRY["add"], backward=lambda dz, x_shape, y_shape: (dz, dz)))
     loss = loss_of_parts(Net())
-    with pytest.raises(InputError, match=r"the backward of <add .* in second.*returned a gradient of .*\(3, 7, 5\) for"):
+    with pytest.raises(InputError, match=r"the backward of <add .* in second.*returned a gradient of .*\(3, 7, 5\)"):
         loss.backward()
     found = bisect(loss_of_parts(Net()))
     assert found.kind == "pair" and found.node.op.forward is add and found.node.module == "second"

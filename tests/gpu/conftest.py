@@ -6,12 +6,17 @@ from types import ModuleType
 
 import pytest
 
+from minibert.ops import registry
+
 from . import strict_cupy
+
+collect_ignore = ["on_driver"]  # needs a process of its own: test_on_driver.py starts it
 
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """`cupy` is the strict stand-in; its counters begin at 0."""
+    """`cupy` is the strict stand-in, which has no kernels; its counters begin at 0."""
     monkeypatch.setitem(sys.modules, "cupy", strict_cupy)
+    monkeypatch.setitem(registry.twins_in_use, "yes", False)
     strict_cupy.events.clear()
     yield strict_cupy

@@ -13,10 +13,10 @@ if TYPE_CHECKING:  # what computes is imported when the command runs, so that he
 STEP = """\
 Walk through one training step of a run, forward and then backward, one operation at a time.
 
-Any step can be had, by default the one after the last save, with the same weights, batch and dropout. Each stop shows an
-operation with its formula, its place in the model, symbolic and real shapes, and a few numbers of each array; in the
-backward pass also the gradient that comes in, what it adds to whom, and each accumulator before and after. Nothing in
-the run is changed."""
+Any step can be had, by default the one after the last save, with the same weights, batch and dropout. Each stop shows
+an operation with its formula, its place in the model, symbolic and real shapes, and a few numbers of each array; in
+the backward pass also the gradient that comes in, what it adds to whom, and each accumulator before and after. Nothing
+in the run is changed."""
 
 EXAMPLES = """\
 examples:

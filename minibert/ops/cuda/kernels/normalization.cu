@@ -1,0 +1,71 @@
+// Layer normalisation, alone and at the end of a sub-layer: minibert.ops.normalization, minibert.ops.add_norm.
+
+// (1) s = x + h keep survivors  (2) y = gamma xhat + beta, xhat = (s - mean(s)) rstd. h and keep may be 0.
+extern "C" __global__ void add_norm(const float* h, const float* x, const bool* keep, const float* gamma,
+                                    const float* beta, float* y, float* xhat, float* rstd, int d, float survivors, float eps) {
+    long long row = blockIdx.x * (long long)d;
+    float sum = 0.0f;
+    for (int i = threadIdx.x; i < d; i += blockDim.x) {
+        float s = x[row + i];
+        if (h) s += !keep ? h[row + i] : keep[row + i] ? h[row + i] * survivors : 0.0f;
+        xhat[row + i] = s;
+        sum += s;
+    }
+    float mean = block_sum(sum) / d;
+    sum = 0.0f;
+    for (int i = threadIdx.x; i < d; i += blockDim.x) {
+        float centred = xhat[row + i] - mean;
+        sum += centred * centred;
+    }
+    float r = 1.0f / sqrtf(block_sum(sum) / d + eps);
+    for (int i = threadIdx.x; i < d; i += blockDim.x) {
+        float normal = (xhat[row + i] - mean) * r;
+        xhat[row + i] = normal;
+        y[row + i] = normal * gamma[i] + beta[i];
+    }
+    if (threadIdx.x == 0) rstd[blockIdx.x] = r;
+}
+
+// ds = rstd (dxhat - mean(dxhat) - xhat mean(dxhat xhat)), dxhat = dy gamma; dh = ds keep survivors, unless keep is 0
+extern "C" __global__ void add_norm_backward(const float* dy, const float* xhat, const float* rstd, const float* gamma,
+                                             const bool* keep, float* ds, float* dh, int d, float survivors) {
+    long long row = blockIdx.x * (long long)d;
+    float shift = 0.0f, scale = 0.0f;
+    for (int i = threadIdx.x; i < d; i += blockDim.x) {
+        float dxhat = dy[row + i] * gamma[i];
+        shift += dxhat;
+        scale += dxhat * xhat[row + i];
+    }
+    shift = block_sum(shift) / d;
+    scale = block_sum(scale) / d;
+    for (int i = threadIdx.x; i < d; i += blockDim.x) {
+        float s = rstd[blockIdx.x] * (dy[row + i] * gamma[i] - shift - xhat[row + i] * scale);
+        ds[row + i] = s;
+        if (keep) dh[row + i] = keep[row + i] ? s * survivors : 0.0f;
+    }
+}
+
+// dgamma = sum over the rows of dy xhat, dbeta of dy; a block of 32 x 8 threads for 32 columns. xhat and dgamma may
+// be 0: dbeta alone is the gradient of a bias.
+extern "C" __global__ void column_sums(const float* dy, const float* xhat, float* dgamma, float* dbeta, long long rows,
+                                       int d) {
+    __shared__ float of_gamma[8][33], of_beta[8][33];
+    int column = blockIdx.x * 32 + threadIdx.x;
+    float gamma = 0.0f, beta = 0.0f;
+    if (column < d)
+        for (long long r = threadIdx.y; r < rows; r += 8) {
+            beta += dy[r * d + column];
+            if (xhat) gamma += dy[r * d + column] * xhat[r * d + column];
+        }
+    of_gamma[threadIdx.y][threadIdx.x] = gamma;
+    of_beta[threadIdx.y][threadIdx.x] = beta;
+    __syncthreads();
+    if (threadIdx.y == 0 && column < d) {
+        for (int k = 1; k < 8; k++) {
+            gamma += of_gamma[k][threadIdx.x];
+            beta += of_beta[k][threadIdx.x];
+        }
+        if (xhat) dgamma[column] = gamma;
+        dbeta[column] = beta;
+    }
+}

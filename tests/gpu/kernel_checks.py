@@ -1,0 +1,285 @@
+"""Every CUDA kernel against its formula, on the simulator: one check a kernel, at odd sizes.
+
+A check runs its kernel once on random numbers, between guard pages, into memory full of NaN, and raises AssertionError
+or KernelError when anything is wrong. test_kernels.py runs them under every schedule, and on broken kernels.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minibert
+from minibert.ops.activation import gelu, gelu_backward
+from minibert.ops.add_norm import add_norm, add_norm_backward
+from minibert.ops.attention import attention_probs
+from minibert.ops.dropout import DropoutKey, dropped, keep_mask
+from minibert.ops.embedding import embedding_backward
+from minibert.ops.loss import IGNORE_INDEX, cross_entropy, cross_entropy_backward
+from minibert.ops.softmax import softmax_backward
+
+from .cuda_on_cpu.simulator import Module, guarded
+
+FOLDER = Path(minibert.__file__).parent / "ops" / "cuda" / "kernels"
+ROWS = ((3, 70, 64), (9, 33, 128), (2, 300, 128), (5, 1, 32))  # rows, row length, threads
+FLAT = (1, 31, 700)
+i32, i64, u32, u64, f32 = np.int32, np.int64, np.uint32, np.uint64, np.float32
+
+
+class Run(NamedTuple):
+    """A module under test, and where the guard pages touch the arrays."""
+
+    module: Module
+    front: bool
+    rng: np.random.Generator
+
+    def normal(self, *shape: int) -> np.ndarray:
+        return self.rng.standard_normal(shape).astype(f32)
+
+    def coin(self, *shape: int) -> np.ndarray:
+        return self.rng.random(shape) < 0.6
+
+    def __call__(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], *args: Any) -> list[np.ndarray]:
+        """Run a kernel; a shape among the arguments is an output of float32, returned."""
+        guards = [guarded(np.full(x, np.nan, f32), self.front) if isinstance(x, tuple) else
+                  guarded(x, self.front) if isinstance(x, np.ndarray) and x.ndim else x for x in args]
+        self.module[name](grid, block, tuple(guards))
+        return [guard for guard, x in zip(guards, args, strict=True) if isinstance(x, tuple)]
+
+
+def near(found: np.ndarray, expected: Any, tolerance: float = 2e-5) -> None:
+    np.testing.assert_allclose(found, np.asarray(expected).reshape(found.shape), rtol=tolerance, atol=tolerance)
+
+
+def double(*arrays: Any) -> list[Any]:
+    return [x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype == f32 else x for x in arrays]
+
+
+def check_keep_mask(run: Run) -> None:
+    for start, n in ((0, 5), (5, 43), (32, 16), (16, 100)):
+        key = DropoutKey(seed=2**63 + 11, step=7, site=3, start=start)
+        keep = guarded(np.zeros(n, bool), run.front)
+        step = guarded(np.array([7], u64), run.front)
+        run.module["keep_mask"]((2,), (32,), (keep, i64(n), u64(key.seed), step, u64(3), i64(start),
+                                              u32(round(0.3 * 65536))))
+        np.testing.assert_array_equal(keep, keep_mask((n,), 0.3, key))
+
+
+def check_keep_rows(run: Run) -> None:
+    whole = keep_mask((6, 4, 21), 0.4, DropoutKey(9, 5, 2, start=19))
+    rows = np.array([3, 0, 23, 3])
+    keep = guarded(np.zeros((4, 21), bool), run.front)
+    run.module["keep_rows"]((2,), (64,), (keep, guarded(rows * 21, run.front), i64(4), i32(21), u64(9), np.array([5],
+                                                                                                                 u64),
+                                          u64(2), i64(19), u32(round(0.4 * 65536))))
+    np.testing.assert_array_equal(keep, whole.reshape(24, 21)[rows])
+
+
+def check_drop(run: Run) -> None:
+    for n in FLAT:
+        x, keep = run.normal(n), run.coin(n)
+        near(*run("drop", (2,), (64,), x, keep, (n,), i64(n), f32(1.7)), dropped(x, keep, 1.7))
+
+
+def check_gelu(run: Run) -> None:
+    for n in FLAT:
+        x = run.normal(n) * 3
+        y, (_, cdf) = gelu(*double(x))
+        for found, expected in zip(run("gelu", (2,), (64,), x, (n,), (n,), i64(n)), (y, cdf), strict=True):
+            near(found, expected)
+
+
+def check_gelu_backward(run: Run) -> None:
+    for n in FLAT:
+        dy, x = run.normal(n), run.normal(n) * 2
+        _, saved = gelu(x.astype(float))
+        near(*run("gelu_backward", (2,), (64,), dy, x, saved[1].astype(f32), (n,), i64(n)), gelu_backward(dy,
+                                                                                                          *saved)[0])
+
+
+def check_add_bias(run: Run) -> None:
+    for rows, d, threads in ROWS:
+        x, bias = run.normal(rows, d), run.normal(d)
+        near(*run("add_bias", (2,), (threads,), x, bias, x.shape, i64(x.size), i32(d)), x + bias)
+
+
+def check_bias_gelu(run: Run) -> None:
+    for rows, d, threads in ROWS:
+        x, bias = run.normal(rows, d), run.normal(d)
+        y, (h, cdf) = gelu((x + bias).astype(float))
+        outputs = run("bias_gelu", (2,), (threads,), x, bias, x.shape, x.shape, x.shape, i64(x.size), i32(d))
+        for found, expected in zip(outputs, (h, y, cdf), strict=True):
+            near(found, expected)
+
+
+def check_masked_softmax(run: Run) -> None:
+    B, A, T, scale, survivors = 2, 3, 4, 0.7, 1.6
+    for S, threads in ((5, 32), (70, 64), (300, 128)):
+        scores, keep = run.normal(B, A, T, S) * 3, run.coin(B, A, T, S)
+        scores[0, 0, 1] = -np.abs(scores[0, 0, 1]) - 30
+        for mask in (None, run.coin(B, 1, 1, S), run.coin(1, 1, T, S), run.coin(B, A, T, S), run.coin(B, 1, 1, 1)):
+            if mask is not None:
+                mask[0, 0, 0, : S // 2] = False
+            for kept in (None, keep):
+                strides = [0] * 4 if mask is None else [0 if n == 1 else s for n, s in zip(mask.shape, mask.strides,
+                                                                                           strict=True)]
+                found = run("masked_softmax", (B * A * T,), (threads,), scores, mask, kept, scores.shape,
+                            None if kept is None else scores.shape, i32(A), i32(T), i32(S), f32(scale), f32(survivors),
+                            *map(i64, strides[:3]), i32(strides[3]))
+                p = attention_probs_of(scores.astype(float) * scale, mask)
+                near(found[0], p)
+                if kept is not None:
+                    near(found[1], dropped(p, kept, survivors))
+
+
+def attention_probs_of(scores: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """attention_probs for given scores: of T queries that are unit vectors, and keys whose columns are the scores."""
+    T = scores.shape[2]
+    q = np.broadcast_to(np.eye(T), (*scores.shape[:2], T, T))
+    return attention_probs(q, scores.swapaxes(-1, -2) * math.sqrt(T), mask)
+
+
+def check_masked_softmax_backward(run: Run) -> None:
+    for rows, S, threads in ROWS:
+        p = attention_probs_of(run.normal(1, 1, rows, S).astype(float), None)[0, 0]
+        dy, keep = run.normal(rows, S), run.coin(rows, S)
+        for kept in (None, keep):
+            found = run("masked_softmax_backward", (rows,), (threads,), dy, p.astype(f32), kept, (rows, S), i32(S),
+                        f32(1.3))
+            near(*found, softmax_backward(dropped(dy, kept, 1.3), p)[0])
+
+
+def check_add_norm(run: Run) -> None:
+    for rows, d, threads in ROWS[:3]:
+        x, h, gamma, beta = run.normal(rows, d), run.normal(rows, d), run.normal(d), run.normal(d)
+        x[0] += 100
+        h[-1] *= 1e-3
+        x[-1] *= 1e-3
+        keep = run.coin(rows, d)
+        for left, kept in ((h, None), (h, keep), (None, None)):
+            s = dropped(np.zeros_like(x) if left is None else left.astype(float), kept, 1.4)
+            y, (xhat, rstd, *_) = add_norm(*double(s, x, gamma, beta), 1e-5)
+            found = run("add_norm", (rows,), (threads,), left, x, kept, gamma, beta, x.shape, x.shape, (rows,),
+                        i32(d), f32(1.4),
+                        f32(1e-5))
+            for mine, expected in zip(found, (y, xhat, rstd), strict=True):
+                near(mine, expected, 2e-4)
+
+
+def check_add_norm_backward(run: Run) -> None:
+    for rows, d, threads in ROWS:
+        dy, gamma, keep = run.normal(rows, d), run.normal(d), run.coin(rows, d)
+        _, (xhat, rstd, *_) = add_norm(*double(run.normal(rows, d), run.normal(rows, d), gamma, gamma), 0.1)
+        for kept in (None, keep):
+            found = run("add_norm_backward", (rows,), (threads,), dy, xhat.astype(f32), rstd.astype(f32).reshape(-1),
+                        gamma,
+                        kept, dy.shape, None if kept is None else dy.shape, i32(d), f32(1.4))
+            dh, ds, *_ = add_norm_backward(*double(dy, xhat, rstd, gamma), kept, 1.4)
+            near(found[0], ds)
+            if kept is not None:
+                near(found[1], dh)
+
+
+def check_column_sums(run: Run) -> None:
+    for rows, d in ((3, 70), (9, 33), (20, 5), (1, 32)):
+        dy, xhat = run.normal(rows, d), run.normal(rows, d)
+        grid, block = (-(-d // 32),), (32, 8)
+        dgamma, dbeta = run("column_sums", grid, block, dy, xhat, (d,), (d,), i64(rows), i32(d))
+        near(dgamma, (dy * xhat).sum(axis=0))
+        near(dbeta, dy.sum(axis=0))
+        near(*run("column_sums", grid, block, dy, None, None, (d,), i64(rows), i32(d)), dy.sum(axis=0))
+
+
+def labels_for(run: Run, rows: int, classes: int) -> np.ndarray:
+    labels = run.rng.integers(0, classes, rows)
+    labels[::3] = IGNORE_INDEX
+    labels[-1] = classes - 1
+    return labels
+
+
+def check_cross_entropy(run: Run) -> None:
+    for rows, d, threads in ROWS:
+        logits, labels = run.normal(rows, d) * 4, labels_for(run, rows, d)
+        logits[0] = -np.abs(logits[0]) - 50
+        p, surprise = run("cross_entropy", (rows,), (threads,), logits, labels, logits.shape, (rows,), i32(d),
+                          i64(IGNORE_INDEX))
+        expected = np.exp(logits - logits.max(axis=1, keepdims=True).astype(float))
+        near(p, expected / expected.sum(axis=1, keepdims=True))
+        for r in range(rows):
+            near(surprise[r:r + 1], cross_entropy(logits[r:r + 1].astype(float), labels[r:r + 1])[0])
+
+
+def check_mean_surprise(run: Run) -> None:
+    for n in FLAT:
+        surprise = np.abs(run.normal(n))
+        near(*run("mean_surprise", (1,), (64,), surprise, np.array([13.0], f32), (1,), i64(n)), surprise.sum() / 13)
+        near(*run("mean_surprise", (1,), (64,), surprise, np.array([0.0], f32), (1,), i64(n)), surprise.sum())
+
+
+def check_cross_entropy_backward(run: Run) -> None:
+    for rows, d, threads in ROWS:
+        logits, labels = run.normal(rows, d), labels_for(run, rows, d)
+        dloss = run.normal(1)
+        _, saved = cross_entropy(logits.astype(float), labels, 17)
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        found = run("cross_entropy_backward", (rows,), (threads,), dloss, p, labels, np.array([17.0], f32),
+                    logits.shape, i32(d),
+                    i64(IGNORE_INDEX))
+        near(*found, cross_entropy_backward(dloss[0].astype(float), *saved)[0])
+
+
+def check_embedding(run: Run, name: str, grid: tuple[int, ...], threads: int) -> None:
+    for n, d in ((40, 8), (7, 33), (131, 5)):
+        ids, dy = run.rng.integers(0, 5, n), run.normal(n, d)
+        ids[0] = 4
+        table = guarded(run.normal(6, d), run.front)
+        expected = table + embedding_backward(dy, ids, table.shape)[0]
+        run.module[name](grid, (threads,), (guarded(dy, run.front), guarded(ids, run.front), table, i64(n), i32(d)))
+        near(table, expected)
+
+
+def check_embedding_backward(run: Run) -> None:
+    check_embedding(run, "embedding_backward", (2,), 64)
+
+
+def check_embedding_backward_in_order(run: Run) -> None:
+    check_embedding(run, "embedding_backward_in_order", (6,), 32)
+
+
+def check_square_sums(run: Run) -> None:
+    for n in FLAT:
+        g = run.normal(n)
+        found = run("square_sums", (3,), (64,), g, (3,), i64(n))[0]
+        near(found.sum(keepdims=True), (g.astype(float) ** 2).sum())
+
+
+def check_norm_and_clip(run: Run) -> None:
+    for blocks, longest in ((3, 1.5), (70, 0.2), (70, 1000.0)):
+        parts = np.abs(run.normal(blocks)) + f32(1)
+        norm, clip = run("norm_and_clip", (1,), (64,), parts, i32(blocks), f32(longest), (1,), (1,))
+        length = math.sqrt(parts.sum())
+        near(norm, length)
+        near(clip, min(1.0, longest / length))
+
+
+def check_adamw(run: Run) -> None:
+    """With rates far from what training uses, so that no term hides behind a small factor."""
+    lr, c1, c2, clip, b1, b2, eps, decay = 0.3, 0.7, 0.6, 0.8, 0.6, 0.8, 0.2, 0.5
+    for n, decayed in ((1, 0), (31, 7), (700, 700)):
+        w, g, m, v = run.normal(n), run.normal(n), run.normal(n), np.abs(run.normal(n))
+        inside = [guarded(x, run.front) for x in (w, g, m, v)]
+        rates = guarded(np.array([lr, c1, c2, clip], f32), run.front)
+        run.module["adamw"]((2,), (64,), (*inside, rates, i64(n), i64(decayed), f32(b1), f32(b2), f32(eps), f32(decay)))
+        m = b1 * m + (1 - b1) * g * clip
+        v = b2 * v + (1 - b2) * (g * clip) ** 2
+        w = w * np.where(np.arange(n) < decayed, 1 - lr * decay, 1.0)
+        near(inside[0], w - lr * m / c1 / (np.sqrt(v / c2) + eps))
+        near(inside[2], m)
+        near(inside[3], v)
+
+
+CHECKS: dict[str, Callable[[Run], None]] = {name.removeprefix("check_"): check for name,
+check in list(globals().items())
+                                            if name.startswith("check_") and name != "check_embedding"}
