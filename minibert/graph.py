@@ -12,7 +12,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from minibert.backend import Array, array_module
@@ -26,7 +26,7 @@ Source: TypeAlias = "Node | Tensor"  # where a value came from: the operation th
 Collect: TypeAlias = "Callable[[Tensor, Array, bool], None]"  # what is done with the gradient of a leaf: see keep_grad
 PACKAGE = os.path.dirname(__file__) + os.sep
 # frames between an operation and the line of a model that asked for it
-BETWEEN = tuple(PACKAGE + os.path.join(*path) for path in (
+BETWEEN = frozenset(PACKAGE + os.path.join(*path) for path in (
     ("graph.py",), ("tensor.py",), ("functional.py",), ("nn", "module.py"), ("nn", "layers.py"), ("nn", "dropout.py")))
 
 
@@ -77,20 +77,22 @@ class Node:
         self.args, self.hyper = args, hyper
         self.versions = versions  # of the leaves it used, also of those that need no gradient
         self.module = state.modules[-1] if state.modules else ""
-        self._calls = [(f.f_code, f.f_lineno) for f in calling_frames()]
+        model, user = calling_frames()
+        self._calls = model.f_code, model.f_lasti, user.f_code, user.f_lasti  # lines are found when they are asked for
         self.kept_by: Tensor | None = None  # the tensor that wants to see its gradient, see Tensor.retain_grad
         self.used_by = ""  # the line of the backward call that consumed this node
 
     @property
     def line(self) -> str:
         """file:line of the call, outside this package where there is one."""
-        code, line = self._calls[-1]
-        return f"{code.co_filename}:{line}"
+        _, _, code, instruction = self._calls
+        return f"{code.co_filename}:{_line(code, instruction)}"
 
     def forward_frame(self) -> Calls:
         """Where the operation was called: the line outside this package, and the line of the model."""
-        return Calls(traceback.FrameSummary(code.co_filename, line, code.co_qualname)
-                     for code, line in reversed(dict.fromkeys(self._calls)))
+        model, user = self._calls[:2], self._calls[2:]
+        return Calls(traceback.FrameSummary(code.co_filename, _line(code, instruction), code.co_qualname)
+                     for code, instruction in ((user, model) if user != model else (model,)))
 
     def __repr__(self) -> str:
         place = f" in {self.module}" if self.module else ""
@@ -123,6 +125,11 @@ def calling_frames() -> tuple[FrameType, FrameType]:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
     return model, frame
+
+
+def _line(code: CodeType, instruction: int) -> int:
+    """The number of the line that an instruction belongs to."""
+    return next(line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
 
 
 def calling_frame() -> FrameType:
