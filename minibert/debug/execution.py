@@ -43,10 +43,11 @@ class Execution:
     dtype: another floating-point type to compute in, such as numpy.float64; by default the graph's own.
     order: leaves and nodes, each after what it was computed from.  values: of each.  saved: what each backward needs.
     uses: who uses a value, in the order of the forward pass.
-    Raises InputError when y has no graph, or when a leaf was changed since the graph was made.
+    Raises InputError when y is no tensor or has no graph, or when a leaf was changed since the graph was made.
     """
 
     def __init__(self, y: Tensor | Node, dtype: Any = None) -> None:
+        check_tensor(y)
         root = y if isinstance(y, Node) else y.node
         if root is None:
             raise InputError("this tensor was not computed from anything that requires a gradient (or inside "
@@ -140,6 +141,13 @@ class Execution:
 def input_name(node: Node, i: int) -> str:
     """What the operation calls its differentiable input number i."""
     return f"{node.op.inputs[0]}[{i}]" if node.op.variadic else node.op.inputs[i]
+
+
+def check_tensor(y: Any) -> None:
+    """Raise InputError when y is neither a tensor nor an operation of a graph."""
+    if not isinstance(y, Tensor | Node):
+        hint = "pass its loss, output.loss" if hasattr(y, "loss") else "pass the loss, such as model(**batch).loss"
+        raise InputError(f"a {type(y).__name__} is no tensor and has no graph to look into: {hint}")
 
 
 def check_unchanged(node: Node) -> None:

@@ -36,9 +36,10 @@ def cell(x: Any) -> str:
 def table(rows: Sequence[Sequence[Any]], headers: Sequence[str] = (), indent: int = 0) -> str:
     """Columns of text; numbers to the right."""
     lines = [[cell(x) for x in row] for row in rows]
-    right = [all(not isinstance(row[i], str) for row in rows) for i in range(len(rows[0]))] if rows else []
     every = [list(headers), *lines] if headers else lines
-    widths = [max(len(line[i]) for line in every) for i in range(len(every[0]))] if every else []
+    columns = range(len(every[0])) if every else ()
+    right = [all(not isinstance(row[i], str) for row in rows) for i in columns]
+    widths = [max(len(line[i]) for line in every) for i in columns]
     return "\n".join((" " * indent + "  ".join(
         text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True))).rstrip()
         for line in every)

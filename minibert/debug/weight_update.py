@@ -136,6 +136,8 @@ def microscope(optimizer: AdamW, weights: Tensor, scale: float = 1.0) -> Microsc
     if p.grad is None:
         raise InputError(f"{p.name or 'this parameter'} has no gradient, so the step leaves it as it is: call "
                          f"microscope after loss.backward() and before optimizer.step()")
+    if not weights.size:
+        raise InputError(f"{p.name or 'the parameter'}{_spelled(index)} holds no number: pick at least one")
     w, g, m, v = (np.array(x[index]) for x in (p.data, p.grad, optimizer.m[found[0]], optimizer.v[found[0]]))
     settings = _settings(optimizer, optimizer.parameters[found[0]].decay, scale)
     return Microscope(f"{p.name or 'parameter'}{_spelled(index)}, {p.dtype}", _update(w, g, m, v, settings), settings)

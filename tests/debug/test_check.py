@@ -225,3 +225,17 @@ def test_a_backward_that_spoils_what_it_was_given_is_wrong(backward: Any, monkey
     x = leaf(3)
     report = check(F.exp(x))
     assert not report.ok and "its backward raised ValueError: output array is read-only" in str(report)
+
+
+def test_what_would_check_nothing_is_refused() -> None:
+    loss = toy_loss(np.float64)
+    for directions in (0, -1):
+        with pytest.raises(InputError, match=f"directions must be at least 1, not {directions}"):
+            check(loss, directions=directions)
+
+
+@pytest.mark.parametrize("index", [3, (1.5,), (4,), (0, 0), ()])
+def test_an_index_that_is_none_is_refused(index: Any) -> None:
+    x = leaf(4, name="x")
+    with pytest.raises(InputError, match="is no number of x, which has shape"):
+        check((x * x).sum(), at=x, index=index)

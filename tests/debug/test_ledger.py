@@ -208,3 +208,9 @@ def test_errors_say_what_to_do() -> None:
         ledger(small_graph(), by="layer")
     with pytest.raises(InputError, match="no graph to look into"):
         ledger(Tensor(np.ones(3)))
+
+
+def test_a_graph_that_saves_nothing_has_an_empty_table_of_reasons() -> None:
+    x = Parameter(np.array([0.3, -1.2, 2.0]))
+    shown = str(ledger((x + x).sum()))
+    assert "saved array  bytes  why backward needs it" in shown and "0 B" in shown

@@ -129,6 +129,8 @@ def test_errors_say_what_to_do() -> None:
         microscope(optimizer, (weight * 2.0)[1])
     with no_grad(), pytest.raises(InputError, match="outside no_grad"):
         microscope(optimizer, weight[1])
+    with pytest.raises(InputError, match=r"\[1:1\] holds no number"):
+        microscope(optimizer, weight[1:1])
     optimizer.zero_grad()
     with pytest.raises(InputError, match="has no gradient, so the step leaves it"):
         microscope(optimizer, weight[1])

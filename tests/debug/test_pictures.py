@@ -294,6 +294,8 @@ def test_errors_say_what_to_do() -> None:
         draw_graph(loss, module=ATTENTION)
     with pytest.raises(InputError, match="no graph to look into"):
         draw_graph(Tensor(np.ones(3)))
+    with pytest.raises(InputError, match="has no input_ids"):
+        attention_maps(model, {"labels": batch["labels"]})
     with pytest.raises(InputError, match="no example 7 in this batch of 7"):
         attention_maps(model, batch, example=7)
     with pytest.raises(InputError, match=r"heads must be some of 0 .. 2, not \[3\]"):

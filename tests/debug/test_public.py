@@ -4,8 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from models.toys import toy_batch, toy_model
 
 import minibert.debug
+from minibert import InputError
 
 
 @pytest.mark.parametrize("name", minibert.debug.__all__)
@@ -26,3 +28,20 @@ def test_the_command_line_imports_no_tool_before_it_is_asked_for() -> None:
             "'commands' not in m], 'matplotlib' in sys.modules, 'minibert.train.pretrain' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[] False False"
+
+
+@pytest.mark.parametrize("name", ["bisect", "blame", "check", "draw_graph", "gradient_flow", "ledger", "step"])
+def test_what_is_no_loss_is_refused_in_the_same_words(name: str) -> None:
+    tool = getattr(minibert.debug, name)
+    with pytest.raises(InputError, match=r"PreTrainingOutput is no tensor .* pass its loss, output\.loss"):
+        tool(toy_model()(**toy_batch()))
+    for wrong in (None, 3.0, "loss"):
+        with pytest.raises(InputError, match=f"a {type(wrong).__name__} is no tensor and has no graph to look into"):
+            tool(wrong)
+
+
+@pytest.mark.parametrize("name", ["bisect", "ledger"])
+def test_a_function_that_gives_no_loss_is_refused(name: str) -> None:
+    arguments = [toy_model()] if name == "bisect" else []
+    with pytest.raises(InputError, match="a float is no tensor"):
+        getattr(minibert.debug, name)(lambda: 3.0, *arguments)

@@ -98,6 +98,7 @@ def test_a_change_is_compared_and_drawn(say: Say, tmp_path: Path) -> None:
     (["--step", "1", "--set-weight", "cls.predictions.bias", "3", "much"], "--set-weight needs a number where"),
     (["--step", "1", "--figure", "x.png"], "give a change"),
     (["--step", "1", "--set-lr", "1", "--figure", "x.pdf"], "must end in .png"),
+    (["--step", "1", "--set-lr", "1", "--figure", "x.png", "--ops"], "--ops and --pdb show none"),
     (["--step", "1", "--set-lr", "-1"], "at least 0")])
 def test_a_mistake_is_answered_with_a_sentence(arguments: list[str], message: str, say: Say) -> None:
     with pytest.raises(InputError, match=message):

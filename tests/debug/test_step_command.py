@@ -81,7 +81,8 @@ def test_examples_alone_meet_the_dropout_that_they_meet_in_the_batch(run: Path) 
 @pytest.mark.parametrize(("flags", "message"), [
     (("--part", "5"), "--part must be from 0 to 4"), (("--part", "-1"), "--part must be from 0 to 4"),
     (("--examples", "0"), "--examples must be at least 1"), (("--until", "atention"), "did you mean attention"),
-    (("--view", "a"), "cannot read 'a'"), (("--html", "{run}/settings.json/x.html"), "cannot write")])
+    (("--view", "a"), "cannot read 'a'"), (("--html", "{run}/settings.json/x.html"), "cannot write"),
+    (("--html", "{run}/config.json"), "config.json exists already")])
 def test_mistakes_are_answered_in_a_sentence(flags: tuple[str, ...], message: str, command, run: Path) -> None:
     with pytest.raises(InputError, match=message):
         command(*(flag.format(run=run) for flag in flags))

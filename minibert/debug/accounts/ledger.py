@@ -154,7 +154,7 @@ def ledger(loss: Tensor | Callable[[], Tensor], by: str = "op", measured: bool =
     if measured and isinstance(loss, Tensor):
         raise InputError("a graph that exists cannot be measured: pass a function that makes one, as in "
                          "ledger(lambda: model(**batch).loss, measured=True)")
-    execution = Execution(loss if isinstance(loss, Tensor) else loss())
+    execution = Execution(loss() if callable(loss) else loss)
     entries = _entries(execution)
     peak = None if isinstance(loss, Tensor) or not measured else _measure(loss, execution)
     return Ledger(entries, moments(execution), _recomputation(execution, entries), by, peak)

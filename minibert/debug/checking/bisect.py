@@ -24,7 +24,7 @@ from minibert.debug.checking.fork import check_fork
 from minibert.debug.checking.gradcheck import random_like
 from minibert.debug.checking.joint import compare_jointly
 from minibert.debug.checking.replica import engine_gradients, float64_graph
-from minibert.debug.execution import Execution
+from minibert.debug.execution import Execution, check_tensor
 from minibert.debug.formulas import as_text
 from minibert.errors import InputError
 from minibert.graph import Node, Source
@@ -41,7 +41,7 @@ def bisect(loss: Tensor | Callable[[], Tensor], model: Module | None = None, *, 
     Raises InputError when there is no graph, when a leaf was changed since, when a part of the model is recomputed in
     backward, or when the function is none of its parameters alone.
     """
-    if isinstance(loss, Tensor):
+    if isinstance(loss, Tensor) or not callable(loss):
         finding, execution, *_ = _of_graph(loss, model, seed)
         return replace(finding, notes=(*finding.notes, *unreached(execution, model)))
     if model is None:
@@ -54,6 +54,7 @@ def bisect(loss: Tensor | Callable[[], Tensor], model: Module | None = None, *, 
 def _of_graph(y: Tensor, model: Module | None, seed: int
               ) -> tuple[Finding, Execution, dict[Source, Array], Array]:
     """What is wrong in the graph of y; and the graph, the engine's gradients, and where they start."""
+    check_tensor(y)
     if y.node is None:
         raise InputError("the loss was not computed from anything that requires a gradient, or inside no_grad()")
     execution = float64_graph(y.node)

@@ -16,7 +16,7 @@ from minibert.backend import Array
 from minibert.debug.checking.comparison import CheckReport, Claim, Comparison
 from minibert.debug.checking.gradcheck import random_like
 from minibert.debug.checking.replica import engine_gradients, float64_graph
-from minibert.debug.execution import Execution, input_name
+from minibert.debug.execution import Execution, check_tensor, input_name
 from minibert.errors import InputError
 from minibert.graph import Node, Source
 from minibert.tensor import Tensor, lock
@@ -35,7 +35,10 @@ def check(x: Node | Tensor, *, at: Node | Tensor | None = None, input: str | Non
     Raises InputError when x has no graph, when a leaf was changed since, when a part of the model is recomputed in
     backward, or when `at`, `input` or `index` name nothing there.
     """
+    check_tensor(x)
     root = x if isinstance(x, Node) else x.node
+    if directions < 1:
+        raise InputError(f"directions must be at least 1, not {directions}: without one, nothing is checked")
     if root is None:
         raise InputError("no operation made this tensor: check the result of one, or check(loss, at=tensor) for the "
                          "gradient of a leaf")
@@ -93,6 +96,7 @@ def through(execution: Execution, source: Source, dy: Array) -> Callable[[Array]
 
 def _member(execution: Execution, x: Node | Tensor) -> Source:
     """The place of x in this graph."""
+    check_tensor(x)
     source = x if isinstance(x, Node) or x.node is None else x.node
     if source not in execution.values:
         name = "the operation" if isinstance(source, Node) else source.name or "the tensor"
@@ -115,7 +119,7 @@ def _rows(claim: Claim, index: tuple[int, ...] | None, entries: bool, directions
     """One number, every number, or some directions."""
     shape = claim.x.shape
     if index is not None:
-        if len(index) != len(shape) or any(not -n <= i < n for i, n in zip(index, shape, strict=False)):
+        if np.shape(index) != (len(shape),) or any(i not in range(-n, n) for i, n in zip(index, shape, strict=True)):
             raise InputError(f"index {index} is no number of {claim.name}, which has shape {shape}")
         return [claim.entry(tuple(i % n for i, n in zip(index, shape, strict=True)))]
     if entries and claim.x.size > MOST_ENTRIES:

@@ -10,7 +10,7 @@ from minibert.backend import Array, is_array
 from minibert.debug.checking.comparison import CheckReport, Claim
 from minibert.debug.checking.finding import Finding
 from minibert.debug.checking.joint import compare_jointly
-from minibert.debug.execution import Execution, input_name
+from minibert.debug.execution import Execution, check_tensor, input_name
 from minibert.errors import InputError
 from minibert.graph import Node, Source, no_grad
 from minibert.nn.dropout import stream_of
@@ -87,7 +87,9 @@ def replayed(f: Loss, model: Module) -> Iterator[Loss]:
     def again() -> Tensor:
         if stream:
             stream.seek(*place)
-        return f()
+        y = f()
+        check_tensor(y)
+        return y
     try:
         if not np.array_equal(again().data, again().data, equal_nan=True):
             raise InputError("the function gave two different results for the same parameters, so it has no slope: "

@@ -1,10 +1,10 @@
 """`minibert card`: the formulas of an operation, forward and backward, and all else that is known about it."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
+from minibert.debug.commands.page import check_new
 from minibert.errors import InputError
 
 CARD = """\
@@ -44,8 +44,7 @@ def card_command(options: argparse.Namespace) -> int:
     if options.html is None:
         print(shown)
         return 0
-    if os.path.lexists(options.html):
-        raise InputError(f"{options.html} exists already: name another file with --html, or remove it")
+    check_new(options.html)
     title = f"minibert: {options.name or 'operations'}"
     try:
         options.html.write_text(PAGE.format(title=title, body=shown._repr_html_()), encoding="utf-8")

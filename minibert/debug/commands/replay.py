@@ -62,6 +62,8 @@ def replay_command(options: argparse.Namespace) -> int:
     changes = list(_changes(options))
     if options.figure and not changes:
         raise InputError("--figure draws how a difference grows: give a change, such as --set-lr 0.001")
+    if options.figure and (options.ops or options.pdb):
+        raise InputError("--figure draws how a difference grows, and --ops and --pdb show none: leave one of them out")
     if options.figure and options.figure.suffix != ".png":
         raise InputError(f"--figure writes PNG, so its name must end in .png, and {options.figure} does not")
     step = replay(options.folder, options.step)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minibert.debug.commands.page import check_new
 from minibert.errors import InputError
 
 if TYPE_CHECKING:  # what computes is imported when the command runs, so that help comes at once
@@ -51,7 +52,7 @@ def add_step(commands: Any) -> None:
                         help="which numbers of each array to show, where it fits: '0, :4' [a corner]")
     parser.add_argument("--all", action="store_true", help="print this step and all that follow, and end")
     parser.add_argument("--html", type=Path, metavar="FILE",
-                        help="write a page with this step and all that follow, and end")
+                        help="write a new page with this step and all that follow, and end")
 
 
 def step_command(options: argparse.Namespace) -> int:
@@ -60,6 +61,7 @@ def step_command(options: argparse.Namespace) -> int:
 
     if options.examples < 1:
         raise InputError(f"--examples must be at least 1, not {options.examples}")
+    check_new(options.html)
     with np.errstate(all="ignore"):  # a NaN is shown where it arises, and a warning would spoil the screen
         return _step(options)
 

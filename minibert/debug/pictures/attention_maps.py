@@ -50,6 +50,8 @@ def attention_maps(model: Module, batch: Mapping[str, Any] | Any, tokens: Sequen
 
 def _probabilities(model: Module, inputs: dict[str, Any], example: int) -> Array:
     """The attention of one example without padding, (L, A, T, T)."""
+    if "input_ids" not in inputs:
+        raise InputError("the batch has no input_ids: pass the model's inputs by name, or the ids alone")
     size = len(inputs["input_ids"])
     if not -size <= example < size:
         raise InputError(f"there is no example {example} in this batch of {size}: they count from 0")

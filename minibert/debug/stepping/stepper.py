@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minibert.debug.checking.gradcheck import GradientReport, check_op
-from minibert.debug.execution import Execution, check_unchanged
+from minibert.debug.execution import Execution, check_tensor, check_unchanged
 from minibert.debug.stepping.backward import Backward, Contribution
 from minibert.debug.stepping.event import BACKWARD, FORWARD, Event, backward_values, forward_values
 from minibert.debug.stepping.until import Condition
@@ -37,6 +37,7 @@ class Stepper:
     """
 
     def __init__(self, loss: Tensor, view: Any = CORNER) -> None:
+        check_tensor(loss)
         if loss.size != 1:
             raise InputError(f"step walks through the gradient of a single number, and this tensor has shape "
                              f"{loss.shape}: give it the loss")
