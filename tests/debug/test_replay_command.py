@@ -89,6 +89,8 @@ def test_a_change_is_compared_and_drawn(say: Say, tmp_path: Path) -> None:
     assert "first difference: forward of micro-batch 0\n  cls.predictions:linear\n" in text
     assert "step 1 itself: verified" in text.replace("\n", " ")
     assert figure.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match=r"growth.png exists already: name another file with --figure"):
+        say("--step", "1", "--set-lr", "0.1", "--figure", str(figure))
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minibert.debug.commands.page import check_new
 from minibert.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def replay_command(options: argparse.Namespace) -> int:
         raise InputError("--figure draws how a difference grows, and --ops and --pdb show none: leave one of them out")
     if options.figure and options.figure.suffix != ".png":
         raise InputError(f"--figure writes PNG, so its name must end in .png, and {options.figure} does not")
+    check_new(options.figure, "--figure")
     step = replay(options.folder, options.step)
     changed = step.changed(*changes)
     last = len(step.step.parts()) - 1

@@ -33,7 +33,13 @@ def why(entry: Tensor, loss: "Tensor | Node | None" = None, *, word: Callable[[i
     Raises InputError when there is no loss, when the entry is not a single number that the loss depends on, when a
     leaf was changed since, when the gradient is not finite, or when parts of the graph are recomputed.
     """
-    execution = Execution(_loss(loss), np.float64)
+    try:
+        execution = Execution(_loss(loss), np.float64)
+    except InputError as error:
+        if loss is None and state.latest() is not None:
+            raise InputError(f"{error}; this is of the last backward pass: name another loss, as in "
+                             f"why(parameter[i, j], loss)") from error
+        raise
     if execution.values[execution.root].size != 1:
         raise InputError(f"why() explains the gradient of a single number, and this loss has shape "
                          f"{execution.root.shape}")

@@ -10,13 +10,16 @@ import math
 from collections.abc import Sequence
 from contextlib import closing
 from functools import cached_property
+from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from minibert.backend import Array
+from minibert.debug.html import FONT
 from minibert.debug.replaying.change import Change, in_words
 from minibert.debug.replaying.rebuild import own_states, trainer_of
+from minibert.debug.replaying.text import summary
 from minibert.debug.replaying.timeline import GRADIENT, UPDATE, Recorder, Timeline
 from minibert.debug.replaying.training_step import TrainingStep, load_step
 from minibert.errors import InputError
@@ -59,6 +62,12 @@ class Replay:
         for change in changes:
             change(step)
         return Replay(step, self.changes + tuple(map(in_words, changes)))
+
+    def __str__(self) -> str:
+        return summary(self.step, self.run(keep=False), 80, colour=False)
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="{FONT}">{escape(str(self))}</pre>'
 
     def run(self, keep: bool = True) -> Timeline:
         """Compute the whole step, and compare its bits with those of the training loop and of the run.

@@ -74,7 +74,7 @@ def _body(event: Event) -> str:
     rows = "".join(f'<tr><td style="{label}">{escape(name)}</td><td style="padding:1px 0;text-align:left">{text}</td>'
                    f"</tr>" for name, text in facts)
     values = "".join(_value_row(value, event.view) for value in event.values)
-    return (f'<div style="font-size:17px;margin:10px 0;overflow-x:auto">{as_mathml(event.formula)}</div>'
+    return (f'<div style="font-size:17px;margin:6px 0;padding:6px 0;overflow-x:auto">{as_mathml(event.formula)}</div>'
             f'<table style="border-collapse:collapse;font-size:13px">{rows}</table>'
             f'<table style="border-collapse:collapse;margin-top:10px;width:100%">{values}</table>')
 
