@@ -246,7 +246,7 @@ def test_a_folder_without_a_run_or_with_a_damaged_state_is_refused(copy: Copy, t
             replay(folder, number)
 
 
-def test_a_replay_shows_itself(run: Path) -> None:
-    step = replay(run, 17)
+def test_a_replay_shows_itself(copy: Copy) -> None:
+    step = replay(copy(), 17)
     assert str(step).startswith("step 17 of 40") and "verified" in str(step)
     assert step._repr_html_().startswith("<pre") and "step 17 of 40" in step._repr_html_()
