@@ -70,7 +70,8 @@ def test_an_absurd_learning_rate_is_one_sentence_and_a_black_box(
         lr: float, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert main(["pretrain", "--corpus", str(corpus), "--out", str(folder), "--lr", str(lr), *FLAGS.split()]) == 1
-    said = capsys.readouterr().err.splitlines()[-1]
+    output, errors = capsys.readouterr()
+    said = errors.splitlines()[-1]
     box = json.loads((folder / "black_box.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     step = box["step"]
     assert f"training stopped at step {step}, because the masked-word loss is nan" in said
@@ -78,7 +79,9 @@ def test_an_absurd_learning_rate_is_one_sentence_and_a_black_box(
     assert [r["step"] for r in box["steps"]] == list(range(1, step + 1))
     assert box["steps"][-1]["masked_loss"] == box["steps"][-1]["gradient_norm"] == "nan"
     assert not (folder / tiny.STATE).exists()  # nothing had been saved
-    assert f"Step {step}, examples 0 to 1 of its batch" in explain(folder)
+    explanation = explain(folder)
+    assert f"Step {step}, examples 0 to 1 of its batch" in explanation
+    assert explanation in output  # the command says it before the sentence
 
 
 def test_the_state_in_the_box_is_the_one_before_the_step_that_failed(
