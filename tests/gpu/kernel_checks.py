@@ -230,22 +230,24 @@ def check_cross_entropy_backward(run: Run) -> None:
         near(*found, cross_entropy_backward(dloss[0].astype(float), *saved)[0])
 
 
-def check_embedding(run: Run, name: str, grid: tuple[int, ...], threads: int) -> None:
-    for n, d in ((40, 8), (7, 33), (131, 5)):
-        ids, dy = run.rng.integers(0, 5, n), run.normal(n, d)
-        ids[0] = 4
-        table = guarded(run.normal(6, d), run.front)
-        expected = table + embedding_backward(dy, ids, table.shape)[0]
-        run.module[name](grid, (threads,), (guarded(dy, run.front), guarded(ids, run.front), table, i64(n), i32(d)))
-        near(table, expected)
+def check_first_of_id(run: Run) -> None:
+    for n, threads in ((1, 32), (40, 32), (300, 64)):
+        ids = run.rng.integers(0, 7, n)
+        first = guarded(np.zeros(n, bool), run.front)
+        run.module["first_of_id"]((n,), (threads,), (guarded(ids, run.front), first))
+        np.testing.assert_array_equal(first, [id not in ids[:place] for place, id in enumerate(ids)])
 
 
 def check_embedding_backward(run: Run) -> None:
-    check_embedding(run, "embedding_backward", (2,), 64)
-
-
-def check_embedding_backward_in_order(run: Run) -> None:
-    check_embedding(run, "embedding_backward_in_order", (6,), 32)
+    for n, d in ((1, 5), (40, 8), (7, 33), (300, 70)):
+        ids, dy = run.rng.integers(0, 5, n), run.normal(n, d)
+        ids[0] = 4
+        first = np.array([id not in ids[:place] for place, id in enumerate(ids)])
+        table = guarded(run.normal(6, d), run.front)
+        expected = table + embedding_backward(dy.astype(float), ids, table.shape)[0]
+        inputs = [guarded(x, run.front) for x in (dy, ids, first)]
+        run.module["embedding_backward"]((n, -(-d // 32)), (32, 8), (*inputs, table, i64(n), i32(d)))
+        near(table, expected)
 
 
 def check_square_sums(run: Run) -> None:
@@ -256,12 +258,23 @@ def check_square_sums(run: Run) -> None:
 
 
 def check_norm_and_clip(run: Run) -> None:
-    for blocks, longest in ((3, 1.5), (70, 0.2), (70, 1000.0)):
+    """`halted` stays as it is, or is set; it never goes back to 0."""
+    nan, inf = math.nan, math.inf
+    for blocks, largest, longest, limit, losses, before, after in (
+            (3, 2, 1.5, inf, (2.0, 0.7), 0, 0), (70, 2, 0.2, inf, (2.0,), 0, 0), (70, 2, 1000.0, 1000.0, (), 0, 0),
+            (70, 2, 1000.0, 2.0, (2.0, 0.7), 0, 1), (3, 2, 1.5, inf, (2.0, nan), 0, 1), (3, 2, 1.5, inf, (inf, 1), 0, 1),
+            (3, 2, 1.5, inf, (2.0, 0.7), 1, 1), (3, nan, 1.5, inf, (2.0, 0.7), 0, 1), (3, inf, 1.5, inf, (2.0,), 0, 1)):
         parts = np.abs(run.normal(blocks)) + f32(1)
-        norm, clip = run("norm_and_clip", (1,), (64,), parts, i32(blocks), f32(longest), (1,), (1,))
-        length = math.sqrt(parts.sum())
+        parts[-1] = largest
+        inputs = [guarded(np.array(x, f32).reshape(-1), run.front) for x in (parts, limit, losses)]
+        norm, clip, halted = (guarded(np.array([x], kind), run.front)
+                              for x, kind in ((nan, f32), (nan, f32), (before, i32)))
+        run.module["norm_and_clip"]((1,), (64,), (inputs[0], i32(blocks), f32(longest), *inputs[1:], i32(len(losses)),
+                                                  norm, clip, halted))
+        length = np.sqrt(parts.sum())
         near(norm, length)
-        near(clip, min(1.0, longest / length))
+        assert halted[0] == after
+        near(clip, -1.0 if after else min(1.0, longest / length))
 
 
 def check_adamw(run: Run) -> None:
@@ -278,8 +291,12 @@ def check_adamw(run: Run) -> None:
         near(inside[0], w - lr * m / c1 / (np.sqrt(v / c2) + eps))
         near(inside[2], m)
         near(inside[3], v)
+    untouched = [guarded(run.normal(31), run.front) for _ in range(4)]
+    before = [x.copy() for x in untouched]
+    halted = guarded(np.array([lr, c1, c2, -1.0], f32), run.front)
+    run.module["adamw"]((2,), (64,), (*untouched, halted, i64(31), i64(7), f32(b1), f32(b2), f32(eps), f32(decay)))
+    np.testing.assert_array_equal(untouched, before)
 
 
-CHECKS: dict[str, Callable[[Run], None]] = {name.removeprefix("check_"): check for name,
-check in list(globals().items())
-                                            if name.startswith("check_") and name != "check_embedding"}
+CHECKS: dict[str, Callable[[Run], None]] = {name.removeprefix("check_"): check for name, check in
+                                            list(globals().items()) if name.startswith("check_")}

@@ -54,6 +54,12 @@ def each_column(name: str, columns: int, *args: Any) -> None:
     kernel(name)((-(-columns // 32),), (32, 8), tuple(map(checked, args)))
 
 
+def each_tile(name: str, rows: int, columns: int, *args: Any) -> None:
+    """Launch a kernel with a block of 32 x 8 threads for 32 columns of each row."""
+    if rows and columns:
+        kernel(name)((rows, -(-columns // 32)), (32, 8), tuple(map(checked, args)))
+
+
 def checked(x: Any) -> Any:
     """An argument as a kernel reads it: an array stored row by row, a number of NumPy's types, 0 for no array."""
     if x is None:

@@ -11,7 +11,7 @@ import numpy as np
 from minibert.backend import Array, array_module, beside, device_of
 from minibert.errors import InputError
 from minibert.ops.cuda.blas import gemm
-from minibert.ops.cuda.launcher import each_column, each_number, each_row, one_block, rows_of
+from minibert.ops.cuda.launcher import each_column, each_number, each_row, each_tile, one_block, rows_of
 from minibert.ops.dropout import LEVELS, DropoutKey, survivor_scale
 from minibert.ops.loss import IGNORE_INDEX, check_labels
 from minibert.ops.registry import add_twin
@@ -222,16 +222,13 @@ def embedding(table: Array, ids: Array) -> tuple[Array, tuple]:
 
 
 def embedding_backward(dy: Array, ids: Array, table_shape: tuple, into: Array | None = None) -> tuple[Array]:
-    """The sums are taken in the order of ids: the same bits each time."""
+    """The same bits each time."""
     dtable = array_module(dy).zeros(table_shape, dy.dtype) if into is None else into
-    ids = contiguous(ids).astype(np.int64, copy=False)
-    each_table_row(table_shape, contiguous(dy), ids, dtable, np.int64(ids.size), np.int32(table_shape[-1]))
+    ids, H = contiguous(ids).astype(np.int64, copy=False), table_shape[-1]
+    first = array_module(dy).empty(ids.size, bool)
+    each_row("first_of_id", ids.size, ids.size, ids, first)
+    each_tile("embedding_backward", ids.size, H, contiguous(dy), ids, first, dtable, np.int64(ids.size), np.int32(H))
     return (dtable,)
-
-
-def each_table_row(table_shape: tuple, *args: Any) -> None:
-    """One block for each row of the table."""
-    each_row("embedding_backward_in_order", table_shape[0], table_shape[1], *args)
 
 
 for forward, backward in ((dropout, dropout_backward), (matmul, matmul_backward), (linear, linear_backward),

@@ -384,6 +384,7 @@ template <class To, class From> To same_bits(From x) {
 }
 template <class T> T __ldg(const T* place) { return *place; }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline float __int_as_float(int bits) { return same_bits<float>(bits); }
