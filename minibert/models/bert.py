@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibert import functional as F
-from minibert.backend import Array
+from minibert.backend import Array, array_module, device_of
 from minibert.errors import InputError
 from minibert.models.config import BertConfig
 from minibert.models.inputs import attention_mask as as_mask
@@ -65,7 +65,7 @@ class BertEmbeddings(Module):
         """Both (B, T)."""
         T = input_ids.shape[1]
         table = self.position_embeddings
-        positions = table(np.arange(T)) if table else Tensor(self._sinusoids[:T])                 # (T, H)
+        positions = table(array_module(input_ids).arange(T)) if table else Tensor(self._sinusoids[:T])                 # (T, H)
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids) + positions
         return self.dropout(self.LayerNorm(x))
 
@@ -143,10 +143,10 @@ class BertModel(PretrainedModel):
         if c.max_position_embeddings < T:
             raise InputError(f"input_ids has {T} positions, and this model has {c.max_position_embeddings}: "
                              f"shorten the text, or raise max_position_embeddings before training")
-        token_type_ids = (np.zeros_like(input_ids) if token_type_ids is None else
+        token_type_ids = (array_module(input_ids).zeros_like(input_ids) if token_type_ids is None else
                           integers(token_type_ids, "token_type_ids", (B, T), 0, c.type_vocab_size))
         mask = None if attention_mask is None else as_mask(attention_mask, (B, T))
-        if attention_mask is None and (input_ids[:, -1] == c.pad_token_id).any():
+        if attention_mask is None and device_of(input_ids) == "cpu" and (input_ids[:, -1] == c.pad_token_id).any():
             warn("input_ids ends in padding, but no attention_mask was given: the model will read the padding as text")
         states: list[Tensor] | None = [] if output_hidden_states else None
         probs: list[Array] | None = [] if output_attentions else None

@@ -81,14 +81,16 @@ def add_twin(forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
 
 def operation(name: str, arrays: Sequence[Any]) -> Op:
     """The operation `name` for these arguments: its CUDA twin for float32 arrays on a GPU, where it has one."""
-    op = REGISTRY[name]
-    if isinstance(arrays[0], np.ndarray | np.generic) or not is_array(arrays[0]) or not twins_in_use["yes"]:
-        return op
-    floats = [x for x in arrays if is_array(x) and x.dtype.kind == "f"]
-    if all(x.dtype == np.float32 and device_of(x) != "cpu" for x in floats):
-        _load_twins()
-        return TWINS.get(name, op)
-    return op
+    if isinstance(arrays[0], np.ndarray | np.generic) or not is_array(arrays[0]) or not kernels_take(arrays):
+        return REGISTRY[name]
+    _load_twins()
+    return TWINS.get(name, REGISTRY[name])
+
+
+def kernels_take(arrays: Sequence[Any]) -> bool:
+    """Whether CUDA kernels compute with these arrays: float32 numbers on a GPU, and nobody has asked for formulas."""
+    return twins_in_use["yes"] and all(x.dtype == np.float32 and device_of(x) != "cpu"
+                                       for x in arrays if is_array(x) and x.dtype.kind == "f")
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minibert.backend import Array
+from minibert.backend import Array, choose_device
 from minibert.errors import InputError
 from minibert.models.pretraining import BertForPreTraining
 from minibert.optim import AdamW
@@ -47,12 +47,13 @@ class Loaded:
         return cls(run, PretrainSettings.from_file(run.settings), Tokenizer.load(folder),
                    TokenisedCorpus.load(run.corpus))
 
-    def begin(self) -> tuple[BertForPreTraining, AdamW]:
-        """The model and the optimiser before the first step."""
+    def begin(self, device: str = "cpu") -> tuple[BertForPreTraining, AdamW]:
+        """The model and the optimiser before the first step, on a device."""
         s = self.settings
         model = BertForPreTraining(s.model_config(self.tokenizer.vocab_size), seed=s.seed)
         if s.start == "counts":
             start_from_counts(model, self.corpus.train, s.seed)
+        model.to(device)
         return model, AdamW(model.parameters(), s.peak_lr(model.config), (s.beta1, s.beta2), s.eps, s.weight_decay,
                             s.bias_correction)
 
@@ -78,29 +79,35 @@ def say_now(text: str) -> None:
     print(text, flush=True)
 
 
-def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = say_now) -> bool:
+def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = say_now, device: str = "cpu") -> bool:
     """Start a run in `folder` and train it.  True when it reached its end; see `resume` otherwise.
 
-    Raises InputError for bad text or settings, or when the folder holds a run already.
+    device: "cpu", "cuda", or "auto" for the GPU where there is one.
+    Raises InputError for bad text or settings, without the GPU asked for, or when the folder holds a run already.
     """
+    device = choose_device(device)
     run = RunFolder(folder)
     run.refuse_existing()
     config = settings.model_config(settings.vocab_size)  # what cannot be is said before the work begins
     if settings.start == "counts":
         check_countable(settings.vocab_size)
     if settings.micro_batch is None:  # now, and not when resuming: on another machine it could be another number
-        settings = replace(settings, micro_batch=choose_micro_batch(config, settings.batch, settings.length))
+        size = settings.batch if device == "cuda" else choose_micro_batch(config, settings.batch, settings.length)
+        settings = replace(settings, micro_batch=size)
     train, held_out = prepare_text(settings, say)
     say(f"vocabulary: training {settings.vocab_size:,} WordPieces")
     tokenizer = Tokenizer.train((s for d in train for s in d.sentences), settings.vocab_size, not settings.cased)
     corpus = TokenisedCorpus(encode_documents(train, tokenizer), encode_documents(held_out, tokenizer))
     run.prepare(settings, tokenizer, corpus)
-    return _train(Loaded(run, settings, tokenizer, corpus), threads, say)
+    return _train(Loaded(run, settings, tokenizer, corpus), threads, say, device)
 
 
-def resume(folder: Path, threads: int, say: Say = say_now) -> bool:
-    """Go on with a run where it was saved last, to the same bits as if it had never stopped."""
-    return _train(Loaded.read(folder), threads, say)
+def resume(folder: Path, threads: int, say: Say = say_now, device: str = "cpu") -> bool:
+    """Go on with a run where it was saved last, to the same bits as if it had never stopped.
+
+    On another device than it was begun on, the same numbers but for rounding.
+    """
+    return _train(Loaded.read(folder), threads, say, choose_device(device))
 
 
 def prepare_text(settings: PretrainSettings, say: Say) -> tuple[list[Document], list[Document]]:
@@ -117,9 +124,9 @@ def prepare_text(settings: PretrainSettings, say: Say) -> tuple[list[Document], 
     return train, held_out
 
 
-def _train(loaded: Loaded, threads: int, say: Say) -> bool:
+def _train(loaded: Loaded, threads: int, say: Say, device: str) -> bool:
     run, s = loaded.run, loaded.settings
-    model, optimizer = loaded.begin()
+    model, optimizer = loaded.begin(device)
     if run.state.exists():
         load_checkpoint(run.state, model, optimizer, s.seed)
         say(f"resuming {run.path} at step {optimizer.steps:,} of {s.steps:,}")
@@ -129,7 +136,7 @@ def _train(loaded: Loaded, threads: int, say: Say) -> bool:
     batches = loaded.batches()
     numbers = sum(p.size for p in model.parameters())
     say(f"model: {model.config.num_hidden_layers} layers of width {model.config.hidden_size}, {numbers:,} parameters; "
-        f"{len(batches):,} steps an epoch; {threads} threads; saving to {run.path}")
+        f"{len(batches):,} steps an epoch; {'the GPU' if device == 'cuda' else f'{threads} threads'}; saving to {run.path}")
     trainer = Trainer(run, s, model, optimizer, batches, loaded.held_out(), threads)
     finished = trainer.train()
     draw_curves(run, loaded.floors(), s.mask_rate)
