@@ -116,11 +116,11 @@ class BertPooler(Module):
 class BertModel(PretrainedModel):
     """Embeddings, encoder and pooler.
 
-    seed: of the initial weights and of dropout.  dtype: float32 to train, float64 to check.
+    seed: of the initial weights and of dropout.  dtype: float32 to train, float64 to check.  device: see `Module.to`.
     """
 
     def __init__(self, config: BertConfig, seed: int = 0, dtype: Any = np.float32,
-                 init: Initializer | None = None) -> None:
+                 init: Initializer | None = None, device: str = "cpu") -> None:
         init = init or Initializer(seed, config.initializer_range, dtype)
         super().__init__(config)
         self.embeddings = BertEmbeddings(config, init)
@@ -128,6 +128,7 @@ class BertModel(PretrainedModel):
         self.pooler = BertPooler(config.hidden_size, init)
         seed_dropout(self, seed)
         self.name_parameters()
+        self.to(device)
 
     def forward(self, input_ids: Any, token_type_ids: Any = None, attention_mask: Any = None, *,
                 output_hidden_states: bool = False, output_attentions: bool = False,

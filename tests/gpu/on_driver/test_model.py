@@ -48,7 +48,7 @@ def models() -> tuple[BertForPreTraining, BertForPreTraining]:
 def test_loss_and_gradients_are_those_of_the_cpu(models: tuple[Any, Any], labelled_only: bool, twins: bool,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     """With dropout, whose masks are therefore the same."""
-    monkeypatch.setitem(registry.twins_in_use, "yes", twins)
+    monkeypatch.setattr(registry.preference, "twins", twins)
     (loss, gradients, _), (mine, found, asked) = (learn(model, labelled_only) for model in models)
     assert loss.dtype == mine.dtype == np.float32 and mine == pytest.approx(loss, rel=1e-5)
     for name, gradient in gradients.items():

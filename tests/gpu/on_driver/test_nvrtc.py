@@ -35,7 +35,7 @@ def kernels() -> list[Built]:
     for twins in (True, False):
         for labelled_only in (False, True):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setitem(registry.twins_in_use, "yes", twins)
+                patch.setattr(registry.preference, "twins", twins)
                 learn(model, labelled_only)
     module().compile()
     return built

@@ -87,7 +87,7 @@ def results(op: registry.Op, args: tuple[Any, ...], hyper: dict[str, Any]) -> li
 @pytest.mark.parametrize(("name", "number"), TABLE)
 def test_the_device_computes_the_formula(name: str, number: int, twins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     args, hyper = chosen(name, number)
-    monkeypatch.setitem(registry.twins_in_use, "yes", twins)
+    monkeypatch.setattr(registry.preference, "twins", twins)
     op = registry.operation(name, list(map(there, args)))
     assert (op is registry.TWINS[name]) == twins
     if twins and name in REFUSED and REFUSED[name](*args):
