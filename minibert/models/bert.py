@@ -65,7 +65,8 @@ class BertEmbeddings(Module):
         """Both (B, T)."""
         T = input_ids.shape[1]
         table = self.position_embeddings
-        positions = table(array_module(input_ids).arange(T)) if table else Tensor(self._sinusoids[:T])                 # (T, H)
+        places = array_module(input_ids).arange(T)
+        positions = table(places) if table else Tensor(self._sinusoids[:T])                     # (T, H)
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids) + positions
         return self.dropout(self.LayerNorm(x))
 

@@ -32,9 +32,11 @@ class Trainer:
         self.run, self.settings, self.model, self.optimizer = run, settings, model, optimizer
         self.batches, self.held_out = batches, held_out
         black_box = BlackBox(run, settings, model, optimizer)
-        self.steps: HostSteps | DeviceSteps = (
-            HostSteps(settings, model, optimizer, black_box, threads) if device_of(optimizer.parameters[0].data) == "cpu"
-            else DeviceSteps(settings, model, optimizer, black_box))
+        self.steps: HostSteps | DeviceSteps
+        if device_of(optimizer.parameters[0].data) == "cpu":
+            self.steps = HostSteps(settings, model, optimizer, black_box, threads)
+        else:
+            self.steps = DeviceSteps(settings, model, optimizer, black_box)
         self.recent: list[Finished] = []  # the steps to be logged
         self.prepared: dict[int, Future[dict[str, Array]]] = {}  # the batch of the next step
         self.clock = time.perf_counter()
@@ -88,14 +90,14 @@ class Trainer:
         """Record the means of the last steps, and put them in words for the progress bar."""
         self.settle()
         now, count = time.perf_counter(), len(self.recent)
-        sums = [step.sums for step in self.recent]
+        sums, norms = [step.sums for step in self.recent], [step.record.gradient_norm for step in self.recent]
         mean = summarise(sum(sums[1:], sums[0]))
         masked_loss, pair_loss = mean.masked_loss / count, mean.pair_loss / count
         speed = sum(step.tokens for step in self.recent) / (now - self.clock)
         self.run.metrics.append(
             step=self.optimizer.steps, masked_loss=masked_loss, pair_loss=pair_loss, lr=self.optimizer.lr,
             masked_accuracy=mean.masked_accuracy, pair_accuracy=mean.pair_accuracy,
-            gradient_norm=float(np.mean([step.record.gradient_norm for step in self.recent])), tokens_per_second=round(speed))
+            gradient_norm=float(np.mean(norms)), tokens_per_second=round(speed))
         self.recent, self.clock = [], now
         return (f"loss {masked_loss + pair_loss:.2f}, masked {mean.masked_accuracy:.0%}, "
                 f"next {mean.pair_accuracy:.0%}, {speed / 1000:.1f}k tok/s{self.shown}")

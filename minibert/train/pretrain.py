@@ -134,9 +134,9 @@ def _train(loaded: Loaded, threads: int, say: Say, device: str) -> bool:
     run.remove_leftovers()
     run.metrics.rewind(optimizer.steps)
     batches = loaded.batches()
-    numbers = sum(p.size for p in model.parameters())
+    numbers, where = sum(p.size for p in model.parameters()), "a GPU" if device == "cuda" else f"{threads} threads"
     say(f"model: {model.config.num_hidden_layers} layers of width {model.config.hidden_size}, {numbers:,} parameters; "
-        f"{len(batches):,} steps an epoch; {'the GPU' if device == 'cuda' else f'{threads} threads'}; saving to {run.path}")
+        f"{len(batches):,} steps an epoch; {where}; saving to {run.path}")
     trainer = Trainer(run, s, model, optimizer, batches, loaded.held_out(), threads)
     finished = trainer.train()
     draw_curves(run, loaded.floors(), s.mask_rate)

@@ -262,8 +262,9 @@ def check_norm_and_clip(run: Run) -> None:
     nan, inf = math.nan, math.inf
     for blocks, largest, longest, limit, losses, before, after in (
             (3, 2, 1.5, inf, (2.0, 0.7), 0, 0), (70, 2, 0.2, inf, (2.0,), 0, 0), (70, 2, 1000.0, 1000.0, (), 0, 0),
-            (70, 2, 1000.0, 2.0, (2.0, 0.7), 0, 1), (3, 2, 1.5, inf, (2.0, nan), 0, 1), (3, 2, 1.5, inf, (inf, 1), 0, 1),
-            (3, 2, 1.5, inf, (2.0, 0.7), 1, 1), (3, nan, 1.5, inf, (2.0, 0.7), 0, 1), (3, inf, 1.5, inf, (2.0,), 0, 1)):
+            (70, 2, 1000.0, 2.0, (2.0, 0.7), 0, 1), (3, 2, 1.5, inf, (2.0, nan), 0, 1),
+            (3, 2, 1.5, inf, (inf, 1), 0, 1), (3, 2, 1.5, inf, (2.0, 0.7), 1, 1), (3, nan, 1.5, inf, (2.0, 0.7), 0, 1),
+            (3, inf, 1.5, inf, (2.0,), 0, 1)):
         parts = np.abs(run.normal(blocks)) + f32(1)
         parts[-1] = largest
         inputs = [guarded(np.array(x, f32).reshape(-1), run.front) for x in (parts, limit, losses)]

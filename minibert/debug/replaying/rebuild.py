@@ -25,7 +25,6 @@ from minibert.interop.safetensors import read_arrays
 from minibert.models.pretraining import BertForPreTraining
 from minibert.optim import AdamW
 from minibert.train.checkpoint import load_checkpoint, save_checkpoint
-from minibert.train.lanes import single_threaded_blas
 from minibert.train.loop import Trainer
 from minibert.train.pretrain import Loaded, usable_threads
 from minibert.train.run import RunFolder

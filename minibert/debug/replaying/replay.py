@@ -140,9 +140,10 @@ def verify(step: TrainingStep, timeline: Timeline) -> str:
     """
     loop = step.copy()
     trainer = trainer_of(loop.loaded, loop.model, loop.optimizer)
-    with closing(trainer.lanes), single_threaded_blas():
+    with closing(trainer.steps):
         try:
             trainer.step()
+            trainer.settle()
         except InputError:  # a loss or gradient that is not a number
             assert not timeline.after, f"the replay of step {step.number} goes on where the training loop ends"
             return "verified: the training loop ends here, too: the loss or its gradient is not a number"
