@@ -111,6 +111,12 @@ def operation(name: str, arrays: Sequence[Any]) -> Op:
     return op
 
 
+def formula_of(op: Op) -> Op:
+    """The operation that `op` is the CUDA twin of; any other one itself."""
+    twin = TWINS.get(op.name)
+    return REGISTRY[op.name] if twin is not None and op.forward is twin.forward else op
+
+
 @cache
 def _load_twins() -> None:
     """Import them now that an array is on a GPU, and not before."""

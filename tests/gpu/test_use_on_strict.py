@@ -70,7 +70,7 @@ def test_a_full_gpu_is_said_with_what_to_lower(models: Any, tokenizer: Tokenizer
         error = type("OutOfMemoryError", (MemoryError,), {"__module__": "cupy.cuda.memory"})
         raise error("Out of memory allocating 7,340,032 bytes (allocated so far: 1,048,576 bytes).")
     monkeypatch.setattr(embedding, "_vectors", fail)
-    with pytest.raises(OutOfMemory, 
+    with pytest.raises(OutOfMemory,
                        match=r"7\.0 MiB were asked for, where this process holds 1\.0 MiB, .*: lower batch"):
         embed(models[1], tokenizer, TEXTS)
 
