@@ -17,6 +17,7 @@ from minibert.debug.commands.replay import add_replay
 from minibert.debug.commands.step import add_step
 from minibert.embed_command import add_embed_command
 from minibert.errors import InputError
+from minibert.flags import add_command, add_device, add_threads
 from minibert.train.settings import PretrainSettings
 
 INTERRUPTED = 130  # what shells report for a command ended by Ctrl-C
@@ -80,16 +81,17 @@ def _parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_pretrain(commands)
-    fill = _add(commands, "fill-mask", "guess the words behind [MASK]", fill_mask_command)
+    fill = add_command(commands, "fill-mask", "guess the words behind [MASK]", fill_mask_command)
     fill.add_argument("folder", type=Path, metavar="RUN", help="a run or model folder")
     fill.add_argument("text", help='such as "Return the [MASK] of the list."')
     fill.add_argument("--top", type=int, default=5, help="guesses for each [MASK] [%(default)s]")
+    add_device(fill)
     add_embed_command(commands)
-    evaluate = _add(commands, "evaluate", "evaluate a run on its held-out documents", evaluate_command)
+    evaluate = add_command(commands, "evaluate", "evaluate a run on its held-out documents", evaluate_command)
     evaluate.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    _add_threads(evaluate)
-    check = _add(commands, "lint", "check text files before training on them", lint_command, epilog=CORPUS)
+    add_threads(evaluate)
+    check = add_command(commands, "lint", "check text files before training on them", lint_command, epilog=CORPUS)
     check.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
     check.add_argument("--blank-lines", choices=("document", "paragraph"), default="document",
                        help="what a blank line ends [%(default)s]")
@@ -98,20 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands: Any, name: str, help: str, run: Any, **details: Any) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                 **{"description": help[0].upper() + help[1:] + ".", **details})
-    parser.set_defaults(run=run)
-    return parser
-
-
 def _add_pretrain(commands: Any) -> None:
-    parser = _add(commands, "pretrain", "train a BERT from nothing", _pretrain_or_explain, description=PRETRAIN,
+    parser = add_command(commands, "pretrain", "train a BERT from nothing", _pretrain_or_explain, description=PRETRAIN,
                   epilog=CORPUS)
     folder = parser.add_argument_group("run")
     folder.add_argument("--out", type=Path, metavar="RUN", help="folder of the run [runs/pretrain-1, -2, ...]")
     folder.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run; its settings stay as they are")
-    _add_threads(folder)
+    add_threads(folder)
     groups: dict[str, Any] = {}
     for field in fields(PretrainSettings):
         details = dict(field.metadata)
@@ -134,11 +129,6 @@ def _add_setting(group: Any, name: str, default: Any, details: dict[str, Any]) -
         kind = details.pop("type", type(default))
         details.setdefault("metavar", None if "choices" in details else "N")
         group.add_argument(flag, type=kind, **details)
-
-
-def _add_threads(parser: Any) -> None:
-    parser.add_argument("--threads", type=int, metavar="N",
-                        help="threads to compute on; the result is the same bits for any number [all cores]")
 
 
 def pretrain_command(options: argparse.Namespace) -> int:
@@ -180,7 +170,8 @@ def fill_mask_command(options: argparse.Namespace) -> int:
 
     if options.top < 1:
         raise InputError(f"--top must be at least 1, not {options.top}")
-    model, tokenizer = BertForPreTraining.from_pretrained(options.folder), Tokenizer.load(options.folder)
+    model = BertForPreTraining.from_pretrained(options.folder, device=options.device)
+    tokenizer = Tokenizer.load(options.folder)
     for number, guesses in enumerate(fill_mask(model, tokenizer, options.text, options.top), 1):
         print(f"[MASK] {number}")
         for guess in guesses:

@@ -54,8 +54,8 @@ def why_not_computing(error: BaseException) -> str:
     package = next(iter(cupy_packages()), "cupy")
     words = str(error)
     if library := LIBRARY.search(words):
-        return (f"CuPy cannot load {library[0]}, a part of CUDA: pip install '{package}[ctk]', or install NVIDIA's CUDA "
-                f"toolkit")
+        return (f"CuPy cannot load {library[0]}, a part of CUDA: pip install '{package}[ctk]', or install NVIDIA's "
+                f"CUDA toolkit")
     if "CUDA headers" in words:
         return f"CuPy cannot find CUDA's headers: pip install '{package}[ctk]', or install NVIDIA's CUDA toolkit"
     lines = [line.strip() for line in words.splitlines() if line.strip(" =")]
@@ -67,8 +67,8 @@ def no_room(error: MemoryError, free: int, total: int) -> str:
     """For CuPy's OutOfMemoryError.  free, total: bytes, of the GPU."""
     found = re.search(r"allocating ([\d,]+) bytes \(allocated so far: ([\d,]+) bytes", str(error))
     more, mine = [in_words(int(number.replace(",", ""))) for number in found.groups()] if found else ("more", "memory")
-    return (f"the GPU is out of memory: {more} were asked for, where this process holds {mine}, and {in_words(free)} of "
-            f"the GPU's {in_words(total)} are free")
+    return (f"the GPU is out of memory: {more} were asked for, where this process holds {mine}, and {in_words(free)} "
+            f"of the GPU's {in_words(total)} are free")
 
 
 def in_words(size: int) -> str:

@@ -7,8 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minibert"
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = ("errors", "gpu_faults", "backend", "summary", "files", "ops", "graph", "tensor", "functional", "nn", "interop",
-          "models", "optim", "text", "fill_mask", "train", "embed", "embed_command", "bench", "cli")
+LAYERS = ("errors", "gpu_faults", "backend", "flags", "summary", "files", "ops", "graph", "tensor", "functional", "nn",
+          "interop", "models", "optim", "text", "fill_mask", "train", "embed", "embed_command", "bench", "cli")
 KNOW_CUPY = (PACKAGE / "backend.py", PACKAGE / "ops" / "cuda" / "blas.py")
 PEERS = PACKAGE / "bench" / "peers"  # other libraries, each in a process of its own
 

@@ -113,6 +113,12 @@ def kernels_take(arrays: Sequence[Any]) -> bool:
                                        for x in arrays if is_array(x) and x.dtype.kind == "f")
 
 
+def formula_of(op: Op) -> Op:
+    """The operation that `op` is the CUDA twin of; any other one itself."""
+    twin = TWINS.get(op.name)
+    return REGISTRY[op.name] if twin is not None and op.forward is twin.forward else op
+
+
 @cache
 def _load_twins() -> None:
     """Import them now that an array is on a GPU, and not before."""

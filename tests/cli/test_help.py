@@ -30,9 +30,9 @@ def flag(name: str) -> str:
 
 @pytest.mark.parametrize(("command", "flags"), [
     ("pretrain", ["--out", "--resume", "--threads", *map(flag, SETTINGS)]),
-    ("fill-mask", ["RUN", "text", "--top"]),
+    ("fill-mask", ["RUN", "text", "--top", "--device"]),
     ("evaluate", ["RUN", "--json", "--threads"]),
-    ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads"]),
+    ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads", "--device"]),
     ("lint", ["FILE", "--blank-lines"]),
     ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--threads", "--micro-batch", "--steps",
                "--seconds", "--peers",

@@ -186,7 +186,7 @@ def test_a_model_that_does_not_fit_stays_where_it_is(device: ModuleType, monkeyp
         return copies(x) if len(copied) < 9 else raising(OutOfMemoryError(123, 456))()
 
     monkeypatch.setattr(strict_cupy, "asarray", asarray)
-    with pytest.raises(OutOfMemory, match="out of memory: .* this model needs a larger GPU, or the cpu"):
+    with pytest.raises(OutOfMemory, match=r"out of memory: .* this model needs a larger GPU, or the cpu"):
         model.to("cuda")
     assert {device_of(p.data) for p in model.parameters()} == {"cpu"}
     assert [p.version for p in model.parameters()] == versions

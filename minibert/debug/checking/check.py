@@ -62,13 +62,13 @@ def check(x: Node | Tensor, *, at: Node | Tensor | None = None, input: str | Non
 
 def pair_claims(execution: Execution, node: Node, rng: np.random.Generator) -> Iterator[Claim]:
     """What the backward of one operation says of each of its inputs that need a gradient, for a random dy."""
-    args = execution.arguments(node)
-    y, saved = node.op.forward(*args, **node.hyper)
+    op, args, hyper = execution.op(node), execution.arguments(node), execution.hyper(node)
+    y, saved = op.forward(*args, **hyper)
     dy = random_like(rng, y.shape)
     lock((dy, *saved), set())  # a backward that changes what it was given would spoil the gradients of others
     gradients, failure = (), ""
     try:
-        gradients = node.op.backward(dy, *saved)
+        gradients = op.backward(dy, *saved)
     except Exception as error:
         failure = f"its backward raised {type(error).__name__}: {error}"
     for i, source in enumerate(node.inputs):
@@ -77,7 +77,7 @@ def pair_claims(execution: Execution, node: Node, rng: np.random.Generator) -> I
             dx = gradients[i] if i < len(gradients) else None
 
             def terms(x: Array, place: int = place) -> Array:
-                return np.asarray(node.op.forward(*args[:place], x, *args[place + 1:], **node.hyper)[0] * dy)
+                return np.asarray(op.forward(*args[:place], x, *args[place + 1:], **hyper)[0] * dy)
             yield Claim(input_name(node, i), args[place], dx, terms, failure)
 
 

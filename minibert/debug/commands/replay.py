@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibert.debug.commands.page import check_new
 from minibert.errors import InputError
+from minibert.flags import add_command
 
 if TYPE_CHECKING:
     from minibert.debug.replaying.change import Change
@@ -31,10 +32,8 @@ examples:
 
 def add_replay(commands: Any) -> None:
     """Add the command and its flags to the parser of all commands."""
-    parser = commands.add_parser("replay", help="compute a training step of a run again, bit for bit",
-                                 description=REPLAY, epilog=EXAMPLES,
-                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(run=replay_command)
+    parser = add_command(commands, "replay", "compute a training step of a run again, bit for bit", replay_command,
+                         description=REPLAY, epilog=EXAMPLES)
     parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("--step", type=int, metavar="N", help="1 .. the last step [the one after the last save]")
     parser.add_argument("--part", type=int, metavar="P",

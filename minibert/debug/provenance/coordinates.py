@@ -50,11 +50,12 @@ def _of_node(execution: Execution, node: Node, args: list[Names]) -> Names:
         return _agreed(args[:1], node.shape)
     if op in MOVES:
         extra = {"head": along(node.shape, 1)} if op == "split_heads" else {}
-        return {name: node.op.forward(c, *node.args[1:], **node.hyper)[0] for name, c in args[0].items()} | extra
+        return {name: execution.op(node).forward(c, *execution.arguments(node)[1:],
+                                                 **execution.hyper(node))[0] for name, c in args[0].items()} | extra
     if op in REDUCTIONS:
         return _reduced(args[0], node)
     if op == "concatenate":
-        return {name: node.op.forward(*(x[name] for x in args), **node.hyper)[0]
+        return {name: execution.op(node).forward(*(x[name] for x in args), **execution.hyper(node))[0]
                 for name in args[0] if all(name in x for x in args)}
     return _agreed(args, node.shape)
 

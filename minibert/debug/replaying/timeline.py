@@ -15,7 +15,7 @@ import numpy as np
 
 import minibert
 from minibert.backend import Array
-from minibert.debug.execution import Execution, input_name
+from minibert.debug.execution import Execution, input_name, on_host
 from minibert.errors import InputError
 from minibert.graph import Node
 from minibert.ops.registry import Op
@@ -101,7 +101,7 @@ class Recorder:
 
     def add(self, phase: str, name: str, arrays: Mapping[str, Any], part: int | None = None, place: str = "") -> None:
         """Add a record of these arrays, which may change afterwards."""
-        values = {kind: np.asarray(array) for kind, array in arrays.items()}
+        values = {kind: np.asarray(on_host(array)) for kind, array in arrays.items()}
         self.timeline.records.append(Record(
             phase, part, name, place, {kind: norm(x) for kind, x in values.items()},
             {kind: x.shape for kind, x in values.items()},

@@ -132,7 +132,7 @@ class Stepper:
             raise InputError("a part of this graph is computed again in its backward pass, so it cannot be run in "
                              "float64: run the forward pass without recomputation, and check that")
         node = self._place(self.number)[1]
-        return check_op(node.op, *self._float64.arguments(node), **node.hyper)
+        return check_op(self._float64.op(node), *self._float64.arguments(node), **self._float64.hyper(node))
 
     def to_html(self, events: Iterable[Event] | None = None) -> str:
         """A static page with these events, by default all of them, each to be unfolded."""
