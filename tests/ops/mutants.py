@@ -193,7 +193,7 @@ MUTANTS = [
     Mutant("add_norm", "dbeta, dbias", "dbias, dbeta", "dbeta and dbias exchanged"),
     Mutant("add_norm", "if has_bias else None", "if False else None", "no bias gradient"),
     Mutant("add_norm", "        if keep is not None:\n", "        if False:\n",
-           "stale: a mask saved that was not used where there is a bias", "forward"),
+           "stale: dropout saved and, where there is a bias, not done", "forward"),
     Mutant("dropout", "dropped(dy, keep, scale)", "dropped(dy, keep, 1.0)", "not scaled"),
     Mutant("dropout", "dropped(dy, keep, scale)", "dropped(dy, None, scale)", "not masked"),
     Mutant("dropout", "dropped(dy, keep, scale)", "dropped(dy, None if keep is None else ~keep, scale)",
