@@ -12,7 +12,7 @@ from minibert.models.inputs import integers
 from minibert.models.labelled import Labelled
 from minibert.models.pretrained import PretrainedModel
 from minibert.nn import Initializer, LayerNorm, Linear, Module, Parameter
-from minibert.nn.encoder import ACTIVATIONS
+from minibert.nn.layers import activated
 from minibert.tensor import Tensor
 
 
@@ -26,7 +26,7 @@ class PredictionTransform(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(M, H) -> (M, H)."""
-        return self.LayerNorm(ACTIVATIONS[self.activation](self.dense(x)))
+        return self.LayerNorm(activated(self.dense, self.activation, x))
 
 
 class MaskedLMHead(Module):

@@ -131,7 +131,7 @@ def test_records_hold_what_the_model_computes(part: int, run: Path) -> None:
     # the table is the output layer, too: the lookup adds to the gradient that is there
     table = timeline.find("bert.embeddings.word_embeddings:embedding", BACKWARD, part)
     assert table.arrays["dtable"].tobytes() == step.model.bert.embeddings.word_embeddings.weight.grad.tobytes()
-    assert record.place.endswith("attention.py:64")
+    assert record.place.endswith("attention.py:66")
 
 
 def test_records_of_the_optimiser_follow_its_formulas(run: Path) -> None:

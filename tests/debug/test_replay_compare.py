@@ -38,7 +38,7 @@ def other_piece(step: TrainingStep, example: int, position: int) -> int:
 def test_a_step_equals_itself(original: Replay, timeline: Timeline) -> None:
     comparison = compare(timeline, original)
     assert comparison.identical and comparison.first is None and comparison.rows() == []
-    assert str(comparison) == "step 1 beside step 1\nidentical: the same numbers in all 413 records"
+    assert str(comparison) == "step 1 beside step 1\nidentical: the same numbers in all 393 records"
     assert "identical" in comparison._repr_html_()
     assert comparison.figure().axes
 
@@ -157,7 +157,7 @@ def test_how_the_difference_grows_is_told_in_80_columns_in_html_and_in_a_figure(
     comparison = compare(timeline, original.changed(Weight(QUERY, (3, 5), delta=0.1)))
     lines = str(comparison).splitlines()
     assert max(map(len, lines)) <= 80
-    assert "  minibert/nn/attention.py:64" in lines
+    assert "  minibert/nn/attention.py:66" in lines
     assert [row[0] for row in comparison.rows()] == [
         *(f"{d} {p}" for p in range(5) for d in ("forward", "backward")), "gradient", "update"]
     row = comparison.rows()[0]

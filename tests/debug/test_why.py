@@ -185,7 +185,7 @@ def test_through_and_the_rest() -> None:
     loss = loss_of(model, batch)
     answer = why(model.bert.embeddings.word_embeddings.weight[7, 3], loss)
     execution = Execution(loss)
-    for what in ("bert.encoder.layer.0.attention.self", "bert.encoder.layer.1", "attention", "bert.pooler", "gelu"):
+    for what in ("bert.encoder.layer.0.attention.self", "bert.encoder.layer.1", "attention", "bert.pooler", "tanh"):
         through, rest = answer.through(what)
         assert through.value + rest.value == pytest.approx(answer.value, rel=1e-10)
         for term in (through, rest):

@@ -112,6 +112,11 @@ def check_bias_gelu(run: Run) -> None:
         outputs = run("bias_gelu", (2,), (threads,), x, bias, x.shape, x.shape, x.shape, i64(x.size), i32(d))
         for found, expected in zip(outputs, (h, y, cdf), strict=True):
             near(found, expected)
+        product, gain = guarded(x, run.front), guarded(bias, run.front)
+        y_here, cdf_here = (guarded(np.full(x.shape, np.nan, f32), run.front) for _ in range(2))
+        run.module["bias_gelu"]((2,), (threads,), (product, gain, product, y_here, cdf_here, i64(x.size), i32(d)))
+        for found, expected in zip((product, y_here, cdf_here), (h, y, cdf), strict=True):
+            near(found, expected)
 
 
 def check_masked_softmax(run: Run) -> None:
@@ -153,17 +158,17 @@ def check_masked_softmax_backward(run: Run) -> None:
 
 def check_add_norm(run: Run) -> None:
     for rows, d, threads in ROWS[:3]:
-        x, h, gamma, beta = run.normal(rows, d), run.normal(rows, d), run.normal(d), run.normal(d)
+        x, h, gamma, beta, bias = (run.normal(*shape) for shape in ((rows, d), (rows, d), (d,), (d,), (d,)))
         x[0] += 100
         h[-1] *= 1e-3
         x[-1] *= 1e-3
         keep = run.coin(rows, d)
-        for left, kept in ((h, None), (h, keep), (None, None)):
-            s = dropped(np.zeros_like(x) if left is None else left.astype(float), kept, 1.4)
-            y, (xhat, rstd, *_) = add_norm(*double(s, x, gamma, beta), 1e-5)
-            found = run("add_norm", (rows,), (threads,), left, x, kept, gamma, beta, x.shape, x.shape, (rows,),
-                        i32(d), f32(1.4),
-                        f32(1e-5))
+        for left, shift, kept in ((h, None, None), (h, None, keep), (h, bias, None), (h, bias, keep),
+                                  (None, None, None)):
+            s = np.zeros(x.shape) if left is None else left.astype(float) + (0.0 if shift is None else shift)
+            y, (xhat, rstd, *_) = add_norm(*double(dropped(s, kept, 1.4), x, gamma, beta), 1e-5)
+            found = run("add_norm", (rows,), (threads,), left, shift, x, kept, gamma, beta, x.shape, x.shape, (rows,),
+                        i32(d), f32(1.4), f32(1e-5))
             for mine, expected in zip(found, (y, xhat, rstd), strict=True):
                 near(mine, expected, 2e-4)
 
@@ -176,7 +181,7 @@ def check_add_norm_backward(run: Run) -> None:
             found = run("add_norm_backward", (rows,), (threads,), dy, xhat.astype(f32), rstd.astype(f32).reshape(-1),
                         gamma,
                         kept, dy.shape, None if kept is None else dy.shape, i32(d), f32(1.4))
-            dh, ds, *_ = add_norm_backward(*double(dy, xhat, rstd, gamma), kept, 1.4)
+            dh, ds, *_ = add_norm_backward(*double(dy, xhat, rstd, gamma), kept, 1.4, has_bias=False)
             near(found[0], ds)
             if kept is not None:
                 near(found[1], dh)

@@ -111,8 +111,7 @@ def _paths(module: str) -> list[str]:
 
 
 def _backward(execution: Execution, alive: _Alive) -> list[Moment]:
-    """As the engine does it: see minibert.graph.backpropagate, which holds what an operation returned during the next.
-    """
+    """As the engine does it: see minibert.graph.backpropagate."""
     dy: dict[Source, Array] = {execution.root: np.ones_like(execution.values[execution.root])}
     alive.held["gradients"] = {x: [gradient] for x, gradient in dy.items()}
     found = []
@@ -120,14 +119,13 @@ def _backward(execution: Execution, alive: _Alive) -> list[Moment]:
         before = alive.bytes()
         step, inside = allocated(execution.backward_step, node, dy.pop(node))
         in_place = [i for x, i, _ in step.added if i == 0 and "into" in node.op.wants and x in dy]
-        returned = [dx for _, i, dx in step.added if i not in in_place]
         inside -= sum(dx.nbytes for _, i, dx in step.added if i in in_place)
         found.append(Moment(node, False, before, inside))
         del alive.held["saved"][node]
         for x, _, dx in step.added:
             dy[x] = dy[x] + dx if x in dy else dx
         alive.held["parameter gradients"] = {x: [dx] for x, dx in dy.items() if not isinstance(x, Node)}
-        alive.held["gradients"] = {x: [dx] for x, dx in dy.items() if isinstance(x, Node)} | {None: returned}
+        alive.held["gradients"] = {x: [dx] for x, dx in dy.items() if isinstance(x, Node)}
     return found
 
 

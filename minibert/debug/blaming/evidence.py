@@ -19,7 +19,7 @@ NO_VALUE = {"+": "infinity minus infinity", "-": "infinity minus infinity", "*":
             "/": "infinity divided by infinity"}
 SHOWN = 6  # numbers of a row
 ROWS = {"linear": ("x",), "attention": ("q",), "layer_norm": ("x",), "add_norm": ("h", "x"), "softmax": ("x",),
-        "log_softmax": ("x",)}  # operands of which a number of the output reads the row at the same place
+        "log_softmax": ("x",), "linear_gelu": ("x",)}  # operands whose row a number of the output reads, at its place
 POINTWISE = ("add", "subtract", "multiply", "divide", "maximum", "where", "power", "exp", "log", "sqrt", "relu", "tanh",
              "sigmoid", "gelu", "gelu_tanh", "dropout", "broadcast_to", "layer_norm", "add_norm", "softmax",
              "log_softmax")  # a number of the output, or of a gradient, reads numbers at the same place

@@ -4,7 +4,7 @@ A coordinate is an array of integers in the shape of a value: the position of ea
 begin where ids are looked up, and go through the graph with the values:
 
     embedding            ids (T,) give position, ids (B, T) example and position; the ids themselves are the token
-    linear, matmul       what is the same along the axis that is summed over stays; the new axis is the feature
+    linear*, matmul      what is the same along the axis that is summed over stays; the new axis is the feature
     sum, mean, max       what is the same along the axes that are reduced stays
     getitem, split_heads, reshape, ...   moves of numbers, and coordinates are moved in the same way
     anything else        stays, where the inputs agree
@@ -40,7 +40,7 @@ def _of_node(execution: Execution, node: Node, args: list[Names]) -> Names:
     op = node.op.name
     if op == "embedding":
         return _looked_up(node, execution.value(node.args[1], {}))
-    if op == "linear":
+    if op in ("linear", "linear_gelu"):
         x = _same_along(args[0] or _of_data(node.args[0]), (-1,))
         return _widened(x, node.shape) | {"feature": along(node.shape, -1)}
     if op == "matmul":

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array, cupy
+from minibert.backend import Array, array_module, cupy
 
 THREADS = 256
 MOST_BLOCKS = 4096  # of a flat kernel, whose threads stride over what is left
@@ -71,6 +71,11 @@ def checked(x: Any) -> Any:
     if not x.flags.c_contiguous:
         raise TypeError(f"a kernel was given an array of shape {x.shape} that is not stored row by row")
     return x
+
+
+def contiguous(x: Array) -> Array:
+    """x stored row by row."""
+    return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
 
 
 def rows_of(x: Array) -> tuple[int, int]:

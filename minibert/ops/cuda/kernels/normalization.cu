@@ -1,13 +1,18 @@
 // Layer normalisation, alone and at the end of a sub-layer: minibert.ops.normalization, minibert.ops.add_norm.
 
-// (1) s = x + h keep survivors  (2) y = gamma xhat + beta, xhat = (s - mean(s)) rstd. h and keep may be 0.
-extern "C" __global__ void add_norm(const float* h, const float* x, const bool* keep, const float* gamma,
-                                    const float* beta, float* y, float* xhat, float* rstd, int d, float survivors, float eps) {
+// (1) s = x + (h + bias) keep survivors  (2) y = gamma xhat + beta, xhat = (s - mean(s)) rstd. bias and keep may be 0,
+// and so may h, with bias.
+extern "C" __global__ void add_norm(const float* h, const float* bias, const float* x, const bool* keep,
+                                    const float* gamma, const float* beta, float* y, float* xhat, float* rstd, int d,
+                                    float survivors, float eps) {
     long long row = blockIdx.x * (long long)d;
     float sum = 0.0f;
     for (int i = threadIdx.x; i < d; i += blockDim.x) {
         float s = x[row + i];
-        if (h) s += !keep ? h[row + i] : keep[row + i] ? h[row + i] * survivors : 0.0f;
+        if (h && (!keep || keep[row + i])) {
+            float z = bias ? h[row + i] + bias[i] : h[row + i];
+            s += keep ? z * survivors : z;
+        }
         xhat[row + i] = s;
         sum += s;
     }
