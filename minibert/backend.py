@@ -24,7 +24,11 @@ DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 class OutOfMemory(InputError):
-    """A GPU's memory is full."""
+    """A GPU's memory, `total` bytes, is full."""
+
+    def __init__(self, message: str, total: int) -> None:
+        super().__init__(message)
+        self.total = total
 
 
 def array_module(x: Array) -> Any:
@@ -129,12 +133,14 @@ def room_on_gpu(advice: str) -> Iterator[None]:
     except MemoryError as error:
         if not type(error).__module__.startswith("cupy"):
             raise
-        raise OutOfMemory(f"{out_of_memory(error)}: {advice}") from error
+        full = out_of_memory(error)
+        raise OutOfMemory(f"{full}: {advice}", full.total) from error
 
 
 def out_of_memory(error: MemoryError) -> OutOfMemory:
     """CuPy's OutOfMemoryError as one sentence, without what to do: how much was asked for, is in use, and is there."""
-    return OutOfMemory(gpu_faults.no_room(error, *cupy().cuda.runtime.memGetInfo()))
+    free, total = cupy().cuda.runtime.memGetInfo()
+    return OutOfMemory(gpu_faults.no_room(error, free, total), total)
 
 
 def row_dots(x: Array, y: Array) -> Array:

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from minibert.backend import OutOfMemory
 from minibert.bench.command import add_bench
 from minibert.debug.commands.card import add_card
 from minibert.debug.commands.doctor import add_doctor
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = add_command(commands, "evaluate", "evaluate a run on its held-out documents", evaluate_command)
     evaluate.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    add_device(evaluate)
     add_threads(evaluate)
     check = add_command(commands, "lint", "check text files before training on them", lint_command, epilog=CORPUS)
     check.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
@@ -101,11 +103,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_pretrain(commands: Any) -> None:
-    parser = add_command(commands, "pretrain", "train a BERT from nothing", _pretrain_or_explain, description=PRETRAIN,
+    parser = add_command(commands, "pretrain", "train a BERT from nothing", pretrain_command, description=PRETRAIN,
                   epilog=CORPUS)
     folder = parser.add_argument_group("run")
     folder.add_argument("--out", type=Path, metavar="RUN", help="folder of the run [runs/pretrain-1, -2, ...]")
     folder.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run; its settings stay as they are")
+    add_device(folder)
     add_threads(folder)
     groups: dict[str, Any] = {}
     for field in fields(PretrainSettings):
@@ -132,9 +135,30 @@ def _add_setting(group: Any, name: str, default: Any, details: dict[str, Any]) -
 
 
 def pretrain_command(options: argparse.Namespace) -> int:
-    """`minibert pretrain`."""
-    from minibert.train.pretrain import check_threads, pretrain, resume, usable_threads
+    """`minibert pretrain`, and if it comes to grief, where and why."""
+    from minibert.train.black_box import Diverged
     from minibert.train.run import next_free_folder
+
+    folder = options.resume or options.out or next_free_folder()
+    try:
+        return 0 if _pretrain(options, folder) else INTERRUPTED
+    except Diverged as error:
+        if error.recorded:
+            from minibert.debug.blaming.diverged import explain
+
+            print("\n" + explain(folder), flush=True)
+        raise
+    except OutOfMemory as error:
+        from minibert.debug.accounts.room import room
+        from minibert.train.pretrain import Loaded
+
+        print("\n" + room(Loaded.read(folder), error.total), flush=True)
+        raise
+
+
+def _pretrain(options: argparse.Namespace, folder: Path) -> bool:
+    """Begin a run in `folder`, or go on with it."""
+    from minibert.train.pretrain import check_threads, pretrain, resume, usable_threads
 
     given = {f.name: getattr(options, f.name) for f in fields(PretrainSettings) if hasattr(options, f.name)}
     threads = check_threads(usable_threads() if options.threads is None else options.threads)
@@ -142,24 +166,10 @@ def pretrain_command(options: argparse.Namespace) -> int:
         if given or options.out:
             names = ", ".join("--" + name.replace("_", "-") for name in [*given, *(["out"] if options.out else [])])
             raise InputError(f"--resume goes on with the settings of the run, so {names} cannot be given with it")
-        return 0 if resume(options.resume, threads) else INTERRUPTED
+        return resume(folder, threads, device=options.device)
     if "corpus" in given:
         given["corpus"] = tuple(str(Path(file).resolve()) for file in given["corpus"])
-    settings = PretrainSettings(**given)
-    return 0 if pretrain(settings, options.out or next_free_folder(), threads) else INTERRUPTED
-
-
-def _pretrain_or_explain(options: argparse.Namespace) -> int:
-    """`minibert pretrain`, and if it comes to grief, the operation at which it did."""
-    from minibert.debug.blaming.diverged import explain
-    from minibert.train.black_box import Diverged
-
-    try:
-        return pretrain_command(options)
-    except Diverged as error:
-        if error.recorded:
-            print("\n" + explain(error.run.path), flush=True)
-        raise
+    return pretrain(PretrainSettings(**given), folder, threads, device=options.device)
 
 
 def fill_mask_command(options: argparse.Namespace) -> int:
@@ -184,7 +194,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     from minibert.train.pretrain import check_threads, evaluate_run, usable_threads
 
     threads = check_threads(usable_threads() if options.threads is None else options.threads)
-    numbers, report = evaluate_run(options.folder, threads)
+    numbers, report = evaluate_run(options.folder, threads, options.device)
     print(json.dumps(numbers) if options.json else report)
     return 0
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minibert.backend import Array, choose_device
+from minibert.backend import Array, choose_device, device_of, room_on_gpu
 from minibert.errors import InputError
 from minibert.models.pretraining import BertForPreTraining
 from minibert.optim import AdamW
@@ -137,8 +137,8 @@ def _train(loaded: Loaded, threads: int, say: Say, device: str) -> bool:
     numbers, where = sum(p.size for p in model.parameters()), "a GPU" if device == "cuda" else f"{threads} threads"
     say(f"model: {model.config.num_hidden_layers} layers of width {model.config.hidden_size}, {numbers:,} parameters; "
         f"{len(batches):,} steps an epoch; {where}; saving to {run.path}")
-    trainer = Trainer(run, s, model, optimizer, batches, loaded.held_out(), threads)
-    finished = trainer.train()
+    with room_on_gpu("start again with a smaller --micro-batch, or with --recompute"):
+        finished = Trainer(run, s, model, optimizer, batches, loaded.held_out(), threads).train()
     draw_curves(run, loaded.floors(), s.mask_rate)
     if finished:
         say("\n" + report(loaded, model, threads))
@@ -148,10 +148,10 @@ def _train(loaded: Loaded, threads: int, say: Say, device: str) -> bool:
     return finished
 
 
-def evaluate_run(folder: Path, threads: int) -> tuple[dict[str, float], str]:
+def evaluate_run(folder: Path, threads: int, device: str = "cpu") -> tuple[dict[str, float], str]:
     """Evaluate a run's model on its held-out documents: the numbers and floors, and the same in words."""
     loaded = Loaded.read(folder)
-    model = BertForPreTraining.from_pretrained(folder)
+    model = BertForPreTraining.from_pretrained(folder, device=device)
     result, floor = _evaluate(loaded, model, threads), loaded.floors()
     numbers = {**result.to_dict(), **{f"{name}_floor": value for name, value in floor._asdict().items()}}
     return numbers, _in_words(loaded, model, result)
@@ -171,6 +171,8 @@ def _in_words(loaded: Loaded, model: BertForPreTraining, result: Evaluation) -> 
 
 
 def _evaluate(loaded: Loaded, model: BertForPreTraining, threads: int) -> Evaluation:
+    if device_of(next(model.parameters()).data) != "cpu":
+        return evaluate(model, loaded.held_out())
     lanes = Lanes(model, threads, EVALUATION_BATCH)
     try:
         with single_threaded_blas():

@@ -29,7 +29,7 @@ def flag(name: str) -> str:
 
 
 @pytest.mark.parametrize(("command", "flags"), [
-    ("pretrain", ["--out", "--resume", "--threads", *map(flag, SETTINGS)]),
+    ("pretrain", ["--out", "--resume", "--device", "--threads", *map(flag, SETTINGS)]),
     ("fill-mask", ["RUN", "text", "--top", "--device"]),
     ("evaluate", ["RUN", "--json", "--threads"]),
     ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads", "--device"]),
@@ -76,7 +76,7 @@ def test_the_format_of_text_is_explained_where_text_is_read(command: str, minibe
 def given(monkeypatch: pytest.MonkeyPatch) -> list[PretrainSettings]:
     """The settings that runs were started with; nothing is trained."""
     settings: list[PretrainSettings] = []
-    monkeypatch.setattr(pretraining, "pretrain", lambda s, folder, threads: not settings.append(s))
+    monkeypatch.setattr(pretraining, "pretrain", lambda s, folder, threads, device: not settings.append(s))
     return settings
 
 

@@ -163,7 +163,8 @@ def test_what_counts_as_a_spike(prepared: Path, copy: Copy) -> None:
     assert [r.step for r in never.records] == list(range(100 - STEPS, 100))
     still = box_of(folder)
     for step in range(1, 40):
-        still.watch(record(step, norm=0.0 if step < 30 else 1.0), still.limit())  # a median of 0 is nothing to compare with
+        norm = 0.0 if step < 30 else 1.0  # a median of 0 is nothing to compare with
+        still.watch(record(step, norm=norm), still.limit())
 
 
 @pytest.mark.parametrize("field", ["masked_loss", "pair_loss", "gradient_norm"])
@@ -203,7 +204,8 @@ def test_kill_9_while_the_box_is_written_hurts_neither_the_last_save_nor_an_expl
         interrupt_after([10], patch)
         assert not resume(saved, 1, tiny.quiet)
     with pytest.raises(Diverged):
-        box_of(saved).watch(record(1, norm=math.nan), math.inf)  # an older box, whose description must not survive its state
+        # an older box, whose description must not survive its state
+        box_of(saved).watch(record(1, norm=math.nan), math.inf)
     spoil_at(14, monkeypatch, with_nan)
     before, points, label = tiny.contents(saved), [], tmp_path / "label.txt"
     for number in range(3, 8):  # points 1 and 2 are the log, cut to where the run goes on
