@@ -188,13 +188,14 @@ def check_add_norm_backward(run: Run) -> None:
 
 
 def check_column_sums(run: Run) -> None:
-    for rows, d in ((3, 70), (9, 33), (20, 5), (1, 32)):
-        dy, xhat = run.normal(rows, d), run.normal(rows, d)
-        grid, block = (-(-d // 32),), (32, 8)
-        dgamma, dbeta = run("column_sums", grid, block, dy, xhat, (d,), (d,), i64(rows), i32(d))
-        near(dgamma, (dy * xhat).sum(axis=0))
-        near(dbeta, dy.sum(axis=0))
-        near(*run("column_sums", grid, block, dy, None, None, (d,), i64(rows), i32(d)), dy.sum(axis=0))
+    for rows, d, chunk in ((3, 70, 8), (9, 33, 9), (20, 5, 7), (41, 40, 20), (1, 32, 256)):
+        dy, xhat, chunks = run.normal(rows, d), run.normal(rows, d), -(-rows // chunk)
+        numbers, begins = (i64(rows), i32(d), i32(chunk)), range(0, rows, chunk)
+        grid, block = (-(-d // 32), chunks), (32, 8)
+        dgamma, dbeta = run("column_sums", grid, block, dy, xhat, (chunks, d), (chunks, d), *numbers)
+        near(dgamma, np.add.reduceat(dy * xhat, begins))
+        near(dbeta, np.add.reduceat(dy, begins))
+        near(*run("column_sums", grid, block, dy, None, None, (chunks, d), *numbers), np.add.reduceat(dy, begins))
 
 
 def labels_for(run: Run, rows: int, classes: int) -> np.ndarray:

@@ -49,9 +49,9 @@ def one_block(name: str, *args: Any) -> None:
     kernel(name)((1,), (THREADS,), tuple(map(checked, args)))
 
 
-def each_column(name: str, columns: int, *args: Any) -> None:
-    """Launch a kernel with a block of 32 x 8 threads for 32 columns."""
-    kernel(name)((-(-columns // 32),), (32, 8), tuple(map(checked, args)))
+def each_column(name: str, columns: int, chunks: int, *args: Any) -> None:
+    """Launch a kernel with a block of 32 x 8 threads for 32 columns of each chunk of rows."""
+    kernel(name)((-(-columns // 32), chunks), (32, 8), tuple(map(checked, args)))
 
 
 def each_tile(name: str, rows: int, columns: int, *args: Any) -> None:

@@ -5,7 +5,8 @@ import numpy as np
 from minibert.backend import Array, array_module
 from minibert.errors import InputError
 from minibert.ops.cuda.blas import gemm
-from minibert.ops.cuda.launcher import contiguous, each_column, each_number
+from minibert.ops.cuda.launcher import contiguous, each_number
+from minibert.ops.cuda.sums import column_sums
 
 
 def matmul(a: Array, b: Array, ta: bool = False, tb: bool = False) -> tuple[Array, tuple]:
@@ -35,14 +36,6 @@ def linear_backward(dy: Array, x: Array, weight: Array, has_bias: bool) -> tuple
     dx = gemm(dy_rows, weight).reshape(x.shape)
     dweight = gemm(dy_rows, x_rows, ta=True)
     return dx, dweight, column_sums(dy_rows) if has_bias else None
-
-
-def column_sums(dy_rows: Array) -> Array:
-    """(N, H) -> (H,)."""
-    rows, length = dy_rows.shape
-    sums = array_module(dy_rows).empty(length, dy_rows.dtype)
-    each_column("column_sums", length, dy_rows, None, None, sums, np.int64(rows), np.int32(length))
-    return sums
 
 
 def gelu(x: Array) -> tuple[Array, tuple]:

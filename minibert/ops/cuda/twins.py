@@ -11,9 +11,8 @@ import numpy as np
 from minibert.backend import Array, array_module, beside, device_of
 from minibert.errors import InputError
 from minibert.ops.cuda.blas import gemm
-from minibert.ops.cuda.launcher import contiguous, each_column, each_number, each_row, each_tile, one_block, rows_of
+from minibert.ops.cuda.launcher import contiguous, each_number, each_row, each_tile, one_block, rows_of
 from minibert.ops.cuda.products import (
-    column_sums,
     gelu,
     gelu_backward,
     linear,
@@ -23,6 +22,7 @@ from minibert.ops.cuda.products import (
     matmul,
     matmul_backward,
 )
+from minibert.ops.cuda.sums import column_sums, weighted_column_sums
 from minibert.ops.dropout import LEVELS, DropoutKey, survivor_scale
 from minibert.ops.loss import IGNORE_INDEX, check_labels
 from minibert.ops.registry import add_twin
@@ -126,9 +126,7 @@ def add_norm_backward(dy: Array, xhat: Array, rstd: Array, gamma: Array, keep: A
     ds = xp.empty(dy.shape, dy.dtype)
     dh = ds if keep is None else xp.empty(dy.shape, dy.dtype)
     each_row("add_norm_backward", rows, H, dy, xhat, rstd, gamma, keep, ds, dh, np.int32(H), np.float32(scale))
-    dgamma, dbeta = xp.empty(H, dy.dtype), xp.empty(H, dy.dtype)
-    each_column("column_sums", H, dy, xhat, dgamma, dbeta, np.int64(rows), np.int32(H))
-    return dh, ds, dgamma, dbeta, column_sums(dh.reshape(rows, H)) if has_bias else None
+    return dh, ds, *weighted_column_sums(dy, xhat), column_sums(dh) if has_bias else None
 
 
 def layer_norm(x: Array, gamma: Array, beta: Array, eps: float = 1e-12) -> tuple[Array, tuple]:

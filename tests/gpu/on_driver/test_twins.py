@@ -33,7 +33,7 @@ def labels(*shape: int, classes: int) -> np.ndarray:
 LARGE: dict[str, list[Case]] = {
     "dropout": [case(normal(3, 1031), 0.3, KEY)],
     "matmul": [case(normal(2, 3, 33, 7), normal(2, 3, 7, 65)), case(normal(35, 9), normal(67, 35), True, True)],
-    "linear": [case(normal(2, 33, 35), normal(37, 35), normal(37))],
+    "linear": [case(normal(2, 33, 35), normal(37, 35), normal(37)), case(normal(521, 3), normal(5, 3), normal(5))],
     "gelu": [case(3 * normal(7, 131))],
     "linear_gelu": [case(normal(2, 33, 35), normal(37, 35), normal(37)),
                     case(normal(7, 9), normal(1031, 9), normal(1031))],
@@ -49,7 +49,7 @@ LARGE: dict[str, list[Case]] = {
                  case(normal(3, 1031), normal(3, 1031), normal(1031), normal(1031), 1e-12, 0.2, KEY, normal(1031)),
                  case(normal(2, 5, 9), normal(2, 5, 9), normal(9), normal(9), 1e-12, 0.2,
                       KEY._replace(part=AT.of_states(9)), normal(9))],
-    "layer_norm": [case(normal(35, 33), normal(33), normal(33))],
+    "layer_norm": [case(normal(35, 33), normal(33), normal(33)), case(normal(2, 259, 5), normal(5), normal(5))],
     "cross_entropy": [case(normal(5, 7, 1031), labels(5, 7, classes=1031))],
     "embedding": [case(normal(35, 33), RNG.integers(0, 35, (3, 67)))],
 }
