@@ -217,6 +217,11 @@ def test_overflow_depends_on_the_precision_of_the_graph() -> None:
     assert "largest float64, 1.8e308" in blame(F.exp(leaf([710], dtype=np.float64)).sum()).cause
 
 
+def test_the_row_of_a_map_with_its_gelu_is_shown() -> None:
+    text = str(blame(F.linear_gelu(leaf([[1, 2], [1e20, 3]]), leaf([[1e20, 1], [2, 2]]), leaf([3, 5])).sum()))
+    assert "row [1]: 1e+20, 3" in text
+
+
 def test_scores_that_overflow_in_a_model() -> None:
     model = BertForPreTraining(toy_config())
     attention = model.bert.encoder.layer[1].attention.self

@@ -165,11 +165,15 @@ def test_of_two_losses_the_one_that_cannot_fall_is_named() -> None:
     assert "the next sentence loss does not fall, not even when trained alone" in finding.what
 
 
-def test_weights_that_kill_units_or_gradients_are_found() -> None:
-    model = toy_model(hidden_act="relu")
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+def test_dead_units_are_found(activation: str) -> None:
+    model = toy_model(hidden_act=activation)
     model.bert.encoder.layer[1].intermediate.dense.bias.data -= 100.0
     finding = doctor(model, toy_batch())["dead units"]
     assert finding.status == "problem" and "layer.1.intermediate are 0 for every token" in finding.what
+
+
+def test_weights_that_kill_units_or_gradients_are_found() -> None:
     model = toy_model()
     model.bert.encoder.layer[1].attention.self.query.weight.data[:] = 0.0
     model.bert.encoder.layer[1].attention.self.query.bias.data[:] = 0.0
