@@ -42,7 +42,8 @@ class Asked(NamedTuple):
 class DeviceSteps:
     """Updates of the weights on a GPU.  The model must be there, and takes its parameters from an `Arena` from now on.
 
-    graphs: whether steps are recorded and launched whole; otherwise each operation is called each time.
+    graphs: whether steps are recorded and launched whole; otherwise each operation is called each time, as for a model
+    that computes plain formulas (`Module.to` with fast=False), which look at numbers and so wait for them.
     """
 
     def __init__(self, settings: PretrainSettings, model: BertForPreTraining, optimizer: AdamW, black_box: BlackBox,
@@ -51,7 +52,7 @@ class DeviceSteps:
 
         self.settings, self.model, self.optimizer, self.black_box = settings, model, optimizer, black_box
         self.arena = Arena(optimizer)
-        self.graphs = Graphs(graphs)
+        self.graphs = Graphs(graphs and model.fast)
         self.layouts: dict[Layout, DeviceBatch] = {}
         xp = cupy()
         self.numbers = xp.zeros(NUMBERS, np.float32)  # of the step that is computed

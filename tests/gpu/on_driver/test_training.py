@@ -44,22 +44,24 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_corpus(tmp_path_factory.mktemp("text") / "corpus.txt")
 
 
+def prepared(folder: Path, corpus: Path, **changes: Any) -> Path:
+    """A run folder with settings, vocabulary and text, and no step trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretraining, "_train", lambda *arguments: True)
+        pretrain(tiny.settings(corpus, **{"micro_batch": 5, "start": "random", **changes}), folder, 1, tiny.quiet)
+    return folder
+
+
 @pytest.fixture
 def prepare(tmp_path: Path, corpus: Path) -> Callable[..., Path]:
     """Make a run folder in which no step was taken."""
-    def make(**changes: Any) -> Path:
-        folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pretraining, "_train", lambda *arguments: True)
-            pretrain(tiny.settings(corpus, **{"micro_batch": 5, "start": "random", **changes}), folder, 1, tiny.quiet)
-        return folder
-
-    return make
+    return lambda **changes: prepared(tmp_path / f"run-{len(list(tmp_path.iterdir()))}", corpus, **changes)
 
 
-def trainer_of(folder: Path, device: str, graphs: bool = True) -> Trainer:
+def trainer_of(folder: Path, device: str, graphs: bool = True, fast: bool = True) -> Trainer:
     loaded = Loaded.read(folder)
     model, optimizer = loaded.begin(device)
+    model.to(device, fast)
     model.train().bert.encoder.recompute = loaded.settings.recompute
     trainer = Trainer(loaded.run, loaded.settings, model, optimizer, loaded.batches(), loaded.held_out(), 1)
     if not graphs:
@@ -104,6 +106,15 @@ def test_the_steps_are_those_of_the_cpu(prepare: Callable[..., Path], variant: s
         np.testing.assert_array_equal([mine.sums.pairs, mine.sums.pairs_right],
                                       [numpys.sums.pairs, numpys.sums.pairs_right])
     near(state(there), state(here))
+
+
+def test_plain_formulas_take_the_same_steps(prepare: Callable[..., Path]) -> None:
+    folder = prepare()
+    kernels, formulas = (trainer_of(folder, "cuda", fast=fast) for fast in (True, False))
+    for mine, other in zip(taken(formulas, 4), taken(kernels, 4), strict=True):
+        assert mine.record.masked_loss == pytest.approx(other.record.masked_loss, rel=2e-5)
+        assert mine.record.gradient_norm == pytest.approx(other.record.gradient_norm, rel=2e-5)
+    near(state(formulas), state(kernels))
 
 
 def test_a_step_waits_for_nothing_and_is_one_graph(prepare: Callable[..., Path]) -> None:
