@@ -1,15 +1,16 @@
 """Bugs to plant in the CUDA kernels, one edit each: what a tired colleague might write.
 
 RULES are applied at every place of the code that they fit; SUBTLE bugs were thought of for one kernel. As a program,
-this judges one of them: the file's source comes on stdin, the names of the kernels to check are its arguments.
-
-    exit status 0: it survives every check      CAUGHT: the message of the check that saw it is on stdout
-    killed by SIGALRM: it never ends            anything else: the program is wrong, not the kernel
+this judges mutants, each in a process of its own: by name, a source and the kernels to check come as JSON on stdin, and
+a verdict goes to stdout.
 """
 
+import json
+import os
 import re
 import signal
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,8 +20,11 @@ import numpy as np
 from .cuda_on_cpu.simulator import KernelError, Module
 from .kernel_checks import CHECKS, FOLDER, Run
 
-CAUGHT = 3
-PATIENCE = 15  # seconds that one check may take: none takes as much as one where nobody else computes
+SURVIVED = "survived"
+VERDICTS = (SURVIVED, "wrong numbers", "illegal addresses", "stuck barriers")
+BROKEN = len(VERDICTS)  # the exit status where a mutant does not compile, or a check is wrong itself
+KILLED = {-signal.SIGALRM: "endless loops", -signal.SIGSEGV: "crashes", -signal.SIGABRT: "crashes"}
+PATIENCE = 15  # seconds that one check may take: none needs more than one where nobody else computes
 SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.cu"))}
 FUNCTION = re.compile(r"(?:__global__ void|__device__ (?:inline )?\w+) (\w+)\(|#define (\w+)")
 RULES = (  # pattern, replacement, what it is
@@ -181,17 +185,16 @@ def mutants() -> Iterator[Mutant]:
         code = re.sub(r"//[^\n]*", lambda m: " " * len(m.group()), source)
         others = "".join(text for name, text in SOURCES.items() if name not in (file, "common"))
         before, after = ("", others) if file == "common" else (SOURCES["common"], "")
-        seen: Counter[str] = Counter()
+        own, seen = kernels_in(code + after), Counter[str]()
         for function, begin, end, new, what in edits(code):
             name = f"{function}: {code[begin:end].strip()} -> {new.strip() or 'nothing'}"
             seen[name] += 1
-            own = kernels_in(code + after)
             yield Mutant(f"{name} ({seen[name]})" if seen[name] > 1 else name, what, function,
                          before + code[:begin] + new + code[end:] + after, (function,) if function in own else own)
 
 
-def complaint(source: str, kernels: list[str]) -> str:
-    """What the first check that fails says of these kernels; nothing when all pass, under every schedule."""
+def wrong(source: str, kernels: list[str]) -> str:
+    """What the first check that fails finds wrong with these kernels; SURVIVED when all pass, under every schedule."""
     module = Module(source)
     for schedule in ("greedy", "forward", "reverse", "shuffled"):
         for name in kernels:
@@ -199,13 +202,29 @@ def complaint(source: str, kernels: list[str]) -> str:
             try:
                 with module.schedule(schedule, seed=1):
                     CHECKS[name](Run(module, schedule in ("reverse", "greedy"), np.random.default_rng(5)))
-            except (AssertionError, KernelError) as error:
-                return f"{type(error).__name__}: {error}"
+            except AssertionError:
+                return "wrong numbers"
+            except KernelError as error:
+                return "illegal addresses" if "illegal address" in str(error) else "stuck barriers"
     signal.alarm(0)
-    return ""
+    return SURVIVED
+
+
+def judged(source: str, kernels: list[str]) -> str:
+    """What is wrong with a mutant, found by a process that it may crash or never leave; SURVIVED if nothing is."""
+    process = os.fork()
+    if process == 0:
+        status = BROKEN
+        try:
+            status = VERDICTS.index(wrong(source, kernels))
+        except BaseException:
+            traceback.print_exc()
+        os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if status == BROKEN:
+        raise RuntimeError("a mutant cannot be judged: see above")
+    return KILLED[status] if status < 0 else VERDICTS[status]
 
 
 if __name__ == "__main__":
-    said = complaint(sys.stdin.read(), sys.argv[1:])
-    print(said)
-    sys.exit(CAUGHT if said else 0)
+    print(json.dumps({name: judged(source, kernels) for name, (source, kernels) in json.load(sys.stdin).items()}))

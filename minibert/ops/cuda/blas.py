@@ -11,10 +11,10 @@ float32, and float64 products are never touched by it. With u the largest relati
     tf32      10 bits, to the nearest: u = 2^-11 = 0.0005
     bfloat16   7 bits, to the nearest: u = 2^-8 = 0.004
 
-Both keep the 8 bits of float32's exponent, and so its range. A product of two factors is off by at most about 2 u |a b|,
-and a sum of k of them by 2 u sum(|a b|): a tolerance that always holds. Where signs are random, so are the errors, and
-the sum is off by about sqrt(k) u |a| |b| with |a| and |b| the usual sizes. Adding up in float32 puts at most
-k 2^-24 sum(|a b|) on top, whatever the choice.
+Both keep the 8 bits of float32's exponent, and so its range. A product of two factors is off by at most 2 u |a b| (and
+u^2 |a b|), a sum of k of them by 2 u sum(|a b|): a tolerance that always holds. Where signs are random, so are the
+errors, and the sum is off by about sqrt(k) u |a| |b|, with |a| and |b| the usual sizes. Adding up in float32 puts at
+most k 2^-24 sum(|a b|) on top, whatever the choice.
 """
 
 import ctypes

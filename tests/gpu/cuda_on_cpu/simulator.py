@@ -67,7 +67,8 @@ def header_for(flags: tuple[str, ...]) -> Path:
         copy, made = CACHE / f"{key}.{os.getpid()}.h", CACHE / f"{key}.{os.getpid()}.gch"
         copy.write_text(HEADER.read_text(encoding="utf-8"), encoding="utf-8")
         copy.replace(header)
-        if subprocess.run(["g++", *flags, "-x", "c++-header", str(header), "-o", str(made)]).returncode == 0:
+        done = subprocess.run(["g++", *flags, "-x", "c++-header", str(header), "-o", str(made)], capture_output=True)
+        if done.returncode == 0:
             made.replace(parsed)
     return header
 
