@@ -15,7 +15,7 @@ import minibert
 from minibert.ops.activation import gelu, gelu_backward
 from minibert.ops.add_norm import add_norm, add_norm_backward
 from minibert.ops.attention import attention_probs
-from minibert.ops.dropout import DropoutKey, dropped, keep_mask
+from minibert.ops.dropout import LEVELS, DropoutKey, dropped, keep_mask
 from minibert.ops.embedding import embedding_backward
 from minibert.ops.loss import IGNORE_INDEX, cross_entropy, cross_entropy_backward
 from minibert.ops.softmax import softmax_backward
@@ -57,24 +57,35 @@ def double(*arrays: Any) -> list[Any]:
     return [x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype == f32 else x for x in arrays]
 
 
+def threshold_that_is_drawn(shape: tuple[int, ...], key: DropoutKey) -> int:
+    """The least above 0.3 of all that a number of the mask equals: `>` and `>=` differ there, as they hardly do."""
+    def keep(threshold: int) -> np.ndarray:
+        return keep_mask(shape, threshold / LEVELS, key)
+    return next(t for t in range(LEVELS * 3 // 10, LEVELS) if (keep(t) != keep(t + 1)).any())
+
+
 def check_keep_mask(run: Run) -> None:
-    for start, n in ((0, 5), (5, 43), (32, 16), (16, 100)):
+    """With places beyond 32 bits, and blocks of the stream too."""
+    for start, n in ((0, 5), (5, 43), (32, 16), (16, 100), (2**36 - 27, 83)):
         key = DropoutKey(seed=2**63 + 11, step=7, site=3, start=start)
+        threshold = threshold_that_is_drawn((n,), key)
         keep = guarded(np.zeros(n, bool), run.front)
         step = guarded(np.array([7], u64), run.front)
         run.module["keep_mask"]((2,), (32,), (keep, i64(n), u64(key.seed), step, u64(3), i64(start),
-                                              u32(round(0.3 * 65536))))
-        np.testing.assert_array_equal(keep, keep_mask((n,), 0.3, key))
+                                              u32(threshold)))
+        np.testing.assert_array_equal(keep, keep_mask((n,), threshold / LEVELS, key))
 
 
 def check_keep_rows(run: Run) -> None:
-    whole = keep_mask((6, 4, 21), 0.4, DropoutKey(9, 5, 2, start=19))
-    rows = np.array([3, 0, 23, 3])
-    keep = guarded(np.zeros((4, 21), bool), run.front)
-    run.module["keep_rows"]((2,), (64,), (keep, guarded(rows * 21, run.front), i64(4), i32(21), u64(9), np.array([5],
-                                                                                                                 u64),
-                                          u64(2), i64(19), u32(round(0.4 * 65536))))
-    np.testing.assert_array_equal(keep, whole.reshape(24, 21)[rows])
+    rows, step = np.array([3, 0, 23, 3]), np.array([5], u64)
+    for start in (19, 2**36 - 100):
+        key = DropoutKey(9, 5, 2, start)
+        threshold = threshold_that_is_drawn((21,), key)  # in row 0
+        whole = keep_mask((6, 4, 21), threshold / LEVELS, key)
+        keep = guarded(np.zeros((4, 21), bool), run.front)
+        run.module["keep_rows"]((2,), (64,), (keep, guarded(rows * 21, run.front), i64(4), i32(21), u64(9), step,
+                                              u64(2), i64(start), u32(threshold)))
+        np.testing.assert_array_equal(keep, whole.reshape(24, 21)[rows])
 
 
 def check_drop(run: Run) -> None:
@@ -120,10 +131,13 @@ def check_bias_gelu(run: Run) -> None:
 
 
 def check_masked_softmax(run: Run) -> None:
+    """With rows of scores, allowed and forbidden, that only subtracting the right maximum keeps from 0 / 0 and inf."""
     B, A, T, scale, survivors = 2, 3, 4, 0.7, 1.6
     for S, threads in ((5, 32), (70, 64), (300, 128)):
         scores, keep = run.normal(B, A, T, S) * 3, run.coin(B, A, T, S)
-        scores[0, 0, 1] = -np.abs(scores[0, 0, 1]) - 30
+        scores[0, 0, 1] = -np.abs(scores[0, 0, 1]) - 300
+        scores[0, 0, 2, -1] = 300
+        scores[0, 0, 3, 0] = 300  # which most of the masks forbid
         for mask in (None, run.coin(B, 1, 1, S), run.coin(1, 1, T, S), run.coin(B, A, T, S), run.coin(B, 1, 1, 1)):
             if mask is not None:
                 mask[0, 0, 0, : S // 2] = False
@@ -159,7 +173,7 @@ def check_masked_softmax_backward(run: Run) -> None:
 def check_add_norm(run: Run) -> None:
     for rows, d, threads in ROWS[:3]:
         x, h, gamma, beta, bias = (run.normal(*shape) for shape in ((rows, d), (rows, d), (d,), (d,), (d,)))
-        x[0] += 100
+        x[0] += 1000
         h[-1] *= 1e-3
         x[-1] *= 1e-3
         keep = run.coin(rows, d)
@@ -208,7 +222,8 @@ def labels_for(run: Run, rows: int, classes: int) -> np.ndarray:
 def check_cross_entropy(run: Run) -> None:
     for rows, d, threads in ROWS:
         logits, labels = run.normal(rows, d) * 4, labels_for(run, rows, d)
-        logits[0] = -np.abs(logits[0]) - 50
+        logits[0] = -np.abs(logits[0]) - 200
+        logits[-1, -1] = 200
         p, surprise = run("cross_entropy", (rows,), (threads,), logits, labels, logits.shape, (rows,), i32(d),
                           i64(IGNORE_INDEX))
         expected = np.exp(logits - logits.max(axis=1, keepdims=True).astype(float))
@@ -230,10 +245,11 @@ def check_cross_entropy_backward(run: Run) -> None:
         dloss = run.normal(1)
         _, saved = cross_entropy(logits.astype(float), labels, 17)
         p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        found = run("cross_entropy_backward", (rows,), (threads,), dloss, p, labels, np.array([17.0], f32),
-                    logits.shape, i32(d),
-                    i64(IGNORE_INDEX))
-        near(*found, cross_entropy_backward(dloss[0].astype(float), *saved)[0])
+        expected = cross_entropy_backward(dloss[0].astype(float), *saved)[0]
+        for count, scale in ((17.0, 1), (0.0, 17)):
+            found = run("cross_entropy_backward", (rows,), (threads,), dloss, p, labels, np.array([count], f32),
+                        logits.shape, i32(d), i64(IGNORE_INDEX))
+            near(*found, expected * scale)
 
 
 def check_first_of_id(run: Run) -> None:
