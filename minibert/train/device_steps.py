@@ -48,6 +48,7 @@ class DeviceSteps:
 
     def __init__(self, settings: PretrainSettings, model: BertForPreTraining, optimizer: AdamW, black_box: BlackBox,
                  graphs: bool = True) -> None:
+        from minibert.ops.cuda.blas import precision, set_precision
         from minibert.ops.cuda.graph import Graphs
 
         self.settings, self.model, self.optimizer, self.black_box = settings, model, optimizer, black_box
@@ -62,6 +63,8 @@ class DeviceSteps:
         self.limit = black_box.limit()
         self._finished: list[Finished] = []
         self._closing = ExitStack()
+        self._closing.callback(set_precision, precision())
+        set_precision(settings.precision)
         self._pool = self._closing.enter_context(ThreadPoolExecutor(1, thread_name_prefix="batches"))
 
     def take(self, batch: dict[str, Array], number: int, lr: float) -> None:

@@ -86,6 +86,9 @@ def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = 
     Raises InputError for bad text or settings, without the GPU asked for, or when the folder holds a run already.
     """
     device = choose_device(device)
+    if settings.precision != "float32" and device == "cpu":
+        raise InputError(f"products in {settings.precision} are a GPU's, and this run would compute on the CPU: leave "
+                         f"out --precision")
     run = RunFolder(folder)
     run.refuse_existing()
     config = settings.model_config(settings.vocab_size)  # what cannot be is said before the work begins

@@ -19,7 +19,7 @@ OTHER_VALUES = {
     "mask_rate": 0.2, "short_pairs": 0.3, "preset": "mini", "layers": 3, "hidden": 24, "heads": 3, "width": 50,
     "activation": "relu", "positions": "sinusoidal", "norm": "pre", "dropout": 0.2, "start": "random",
     "init_std": 0.07, "steps": 444, "batch": 5, "micro_batch": 3, "lr": 0.125, "warmup": 7, "weight_decay": 0.5,
-    "beta1": 0.25, "beta2": 0.75, "eps": 0.5, "clip": 3.5, "spike": 55.0, "seed": 9,
+    "beta1": 0.25, "beta2": 0.75, "eps": 0.5, "clip": 3.5, "spike": 55.0, "precision": "tf32", "seed": 9,
     "eval_every": 11, "save_every": 13}
 SETTINGS = {f.name: f for f in fields(PretrainSettings)}
 
@@ -31,7 +31,7 @@ def flag(name: str) -> str:
 @pytest.mark.parametrize(("command", "flags"), [
     ("pretrain", ["--out", "--resume", "--device", "--threads", *map(flag, SETTINGS)]),
     ("fill-mask", ["RUN", "text", "--top", "--device"]),
-    ("evaluate", ["RUN", "--json", "--threads"]),
+    ("evaluate", ["RUN", "--json", "--device", "--threads"]),
     ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads", "--device"]),
     ("lint", ["FILE", "--blank-lines"]),
     ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--threads", "--micro-batch", "--steps",

@@ -29,7 +29,8 @@ EQUIVALENT = {  # why no check can see it
     "masked_softmax_backward: += blockDim.x) -> += 32) (2)": SLOWER,
     "cross_entropy_backward: += blockDim.x) -> += 32)": SLOWER,
     "add_norm_backward: += blockDim.x) -> += 32) (2)": SLOWER,
-    "embedding_backward_in_order: start < n -> start <= n": "one more round, in which no thread has an id: here < n",
+    "first_of_id: += blockDim.x) -> += 32)": "some ids are looked at twice, and none is left out",
+    "embedding_backward: start < n -> start <= n": "one more round, in which no thread has a place: place < n",
     "over_block: shfl_xor -> shfl_down": "the first lane has its warp's sum in this round too, and it alone writes it",
 }
 

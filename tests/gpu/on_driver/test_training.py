@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from train.process import interrupt_after
 from minibert import BertForPreTraining
 from minibert.backend import to_host
 from minibert.cli import main
+from minibert.errors import InputError
 from minibert.interop.safetensors import read_arrays
+from minibert.ops.cuda import blas
 from minibert.ops.cuda.graph import Graph
 from minibert.train import pretrain as pretraining
 from minibert.train.black_box import Diverged
@@ -58,8 +61,9 @@ def prepare(tmp_path: Path, corpus: Path) -> Callable[..., Path]:
     return lambda **changes: prepared(tmp_path / f"run-{len(list(tmp_path.iterdir()))}", corpus, **changes)
 
 
-def trainer_of(folder: Path, device: str, graphs: bool = True, fast: bool = True) -> Trainer:
+def trainer_of(folder: Path, device: str, graphs: bool = True, fast: bool = True, **changes: Any) -> Trainer:
     loaded = Loaded.read(folder)
+    loaded = replace(loaded, settings=replace(loaded.settings, **changes))
     model, optimizer = loaded.begin(device)
     model.to(device, fast)
     model.train().bert.encoder.recompute = loaded.settings.recompute
@@ -106,6 +110,24 @@ def test_the_steps_are_those_of_the_cpu(prepare: Callable[..., Path], variant: s
         np.testing.assert_array_equal([mine.sums.pairs, mine.sums.pairs_right],
                                       [numpys.sums.pairs, numpys.sums.pairs_right])
     near(state(there), state(here))
+
+
+@pytest.mark.parametrize(("precision", "unit"), [("tf32", 2.0**-11), ("bfloat16", 2.0**-8)])
+def test_steps_in_a_lower_precision_are_near(prepare: Callable[..., Path], precision: str, unit: float) -> None:
+    folder = prepare()
+    exact, rounded = trainer_of(folder, "cuda"), trainer_of(folder, "cuda", precision=precision)
+    assert blas.precision() == precision
+    for mine, other in zip(taken(rounded, 4), taken(exact, 4), strict=True):
+        assert mine.record.masked_loss == pytest.approx(other.record.masked_loss, rel=4 * unit)
+        assert mine.record.gradient_norm == pytest.approx(other.record.gradient_norm, rel=16 * unit)
+        assert mine.record.gradient_norm != other.record.gradient_norm
+    assert blas.precision() == "float32"
+
+
+def test_a_lower_precision_is_refused_on_the_cpu(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"products in tf32 are a GPU's, .* leave out --precision"):
+        pretrain(tiny.settings(corpus, precision="tf32"), tmp_path / "run", 1, tiny.quiet, "cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_plain_formulas_take_the_same_steps(prepare: Callable[..., Path]) -> None:
