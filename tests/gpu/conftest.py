@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
+from debug.conftest import run  # noqa: F401
 
 from minibert.ops import registry
 

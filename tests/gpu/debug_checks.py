@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from models.toys import toy_config, toy_model
 
 from minibert import AdamW, BertForPreTraining, debug
 from minibert import functional as F
-from minibert.backend import device_of, to_host
+from minibert.backend import device_of, to_device, to_host
 from minibert.debug.execution import Execution
+from minibert.debug.replaying.change import LearningRate, Weight
+from minibert.debug.replaying.replay import replay
 from minibert.graph import Node, topological_order
 from minibert.optim import clip_scale, gradient_norm
 from minibert.tensor import Tensor
@@ -109,15 +112,15 @@ def check_and_bisect_find_nothing(models: Models) -> None:
 
 
 def bisect_finds_a_cut(models: Models) -> None:
-    """In a function of the model's, whose parameters are moved where they are."""
-    _, model = models
-    check = untouched(model)
+    """In a function of a module's, whose parameters are moved where they are."""
+    pooler = models[1].bert.pooler
+    check, numbers = untouched(models[1]), np.random.default_rng(0).standard_normal((2, 3, 15))
+    x = Tensor(to_device(numbers.astype(pooler.dense.weight.dtype), "cuda"))
 
     def cut() -> Tensor:
-        output = model(**toy_batch())
-        return output.loss + F.tanh(model.cls.seq_relationship.bias.detach()).sum()
-    found = debug.bisect(cut, model)
-    assert not found.ok and "seq_relationship.bias" in str(found), str(found)
+        return pooler(x).sum() + F.tanh(pooler.dense.bias.detach()).sum()
+    found = debug.bisect(cut, pooler)
+    assert not found.ok and "the loss moves with bert.pooler.dense.bias otherwise than" in str(found), str(found)
     check()
 
 
@@ -175,3 +178,27 @@ def microscope_shows_the_step(models: Models, relative: float) -> None:
     for mine, other in zip(*shown, strict=True):
         assert [row[0] for row in mine.rows] == [row[0] for row in other.rows] and mine.figure() and str(mine)
         np.testing.assert_allclose(mine.w_new, other.w_new, rtol=100 * relative, atol=relative)
+
+
+def a_step_is_replayed(run: Path, relative: float) -> None:
+    """On the device, beside the same step on the CPU; and a change is seen there, too."""
+    here, there = replay(run, 31), replay(run, 31, device="cuda")
+    assert (here.step.device, there.step.device) == ("cpu", "cuda")
+    check, moments = untouched(there.step.model), [to_host(m).copy() for m in there.step.optimizer.m]
+    mine, other = there.run(), here.run()
+    check()
+    assert all(np.array_equal(to_host(m), kept) for m, kept in zip(there.step.optimizer.m, moments, strict=True))
+    assert mine.verified.startswith("verified: within rounding of the training loop on the cpu, not bit for bit: ")
+    assert other.verified.startswith("verified: the bits of the training loop")
+    assert [record.key for record in mine.records] == [record.key for record in other.records]
+    assert mine.sums.masked_loss == pytest.approx(other.sums.masked_loss, rel=relative)
+    assert (mine.sums.masked, mine.sums.masked_right) == (other.sums.masked, other.sums.masked_right)
+    assert mine.norm == pytest.approx(other.norm, rel=relative)
+    comparison = debug.compare(other, mine)
+    assert "step 31 on cpu beside step 31 on cuda" in str(comparison) and "two devices" in str(comparison)
+    assert all(type(x) is np.ndarray for x in mine.after.values()) and comparison.figure()
+    assert max(difference.relative for difference in comparison.differences
+               if difference.record.phase == "forward") < 10 * relative
+    assert str(there).startswith("step 31 of 40") and there.changed(LearningRate(0.5)).step.device == "cuda"
+    changed = debug.compare(there, there.changed(Weight("bert.pooler.dense.weight", (3, 5), delta=0.1)))
+    assert "bert.pooler:linear" in str(changed.first) and not changed.across and "two devices" not in str(changed)

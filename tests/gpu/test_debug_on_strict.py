@@ -1,5 +1,6 @@
 """The debugging tools on a model whose arrays are on a device as strict as CuPy, in float64."""
 
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -40,3 +41,7 @@ def test_pictures(models: checks.Models) -> None:
 
 def test_microscope(models: checks.Models) -> None:
     checks.microscope_shows_the_step(models, 1e-12)
+
+
+def test_replay(device: ModuleType, run: Path) -> None:
+    checks.a_step_is_replayed(run, 1e-6)

@@ -1,5 +1,7 @@
 """The debugging tools with the real CuPy, in float32, on a graph of CUDA twins."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -38,3 +40,7 @@ def test_pictures(models: checks.Models) -> None:
 
 def test_microscope(models: checks.Models) -> None:
     checks.microscope_shows_the_step(models, 1e-5)
+
+
+def test_replay(run: Path) -> None:
+    checks.a_step_is_replayed(run, 1e-5)
