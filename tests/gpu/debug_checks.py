@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from minibert.debug.execution import Execution
 from minibert.debug.replaying.change import LearningRate, Weight
 from minibert.debug.replaying.replay import replay
 from minibert.graph import Node, topological_order
+from minibert.ops.registry import TWINS
 from minibert.optim import clip_scale, gradient_norm
 from minibert.tensor import Tensor
 
@@ -220,3 +222,21 @@ def a_step_is_replayed(run: Path, relative: float) -> None:
     assert str(there).startswith("step 31 of 40") and there.changed(LearningRate(0.5)).step.device == "cuda"
     changed = debug.compare(there, there.changed(Weight("bert.pooler.dense.weight", (3, 5), delta=0.1)))
     assert "bert.pooler.dense:linear" in str(changed.first) and not changed.across and "two devices" not in str(changed)
+
+
+def a_wrong_twin_is_found(model: BertForPreTraining, name: str, part: str, wrong: Callable[..., Any],
+                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """By bisect, which names it; by check of the operation; and by the stepper, where it stands."""
+    monkeypatch.setitem(TWINS, name, replace(TWINS[name], **{part: wrong}))
+    loss = loss_of(model)
+    found = debug.bisect(loss)
+    assert found.kind == "twin" and found.node is not None and found.node.op.name == name
+    assert "first wrong operation: the CUDA twin of gelu in cls.predictions.transform" in str(found)
+    assert re.search(r"its CUDA twin is off by \d+e-0[12] of the largest", str(found)), str(found)
+    shown = "y" if part == "forward" else "x"
+    assert [row.input for row in debug.check(found.node).rows if row.verdict == "WRONG"] == [shown]
+    stepper = debug.step(loss)
+    stepper.until(name)
+    assert not stepper.check().ok
+    stepper.until("layer_norm")
+    assert stepper.check().ok

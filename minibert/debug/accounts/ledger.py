@@ -141,8 +141,8 @@ class Ledger:
                 flops_text(total.forward_flops), flops_text(total.backward_flops), size_text(total.moved))
 
 
-ON_GPU = ("On a GPU the memory that an operation takes for itself while it runs is not seen, and CuPy's pool keeps what was "
-          "freed: the GPU shows more.")
+ON_GPU = ("On a GPU the memory that an operation takes for itself while it runs is not seen, and CuPy's pool keeps "
+          "what was freed: the GPU shows more.")
 NOTE = ("saves: kept for backward; memory that several share is counted once, parameters and batch not at all. "
         "forward, backward: operations in matrix products, exactly. moves: bytes read and written, by both.")
 

@@ -1,9 +1,13 @@
 """The debugging tools with the real CuPy, in float32, on a graph of CUDA twins."""
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+from minibert.ops.registry import TWINS
 
 from .. import debug_checks as checks
 
@@ -48,3 +52,17 @@ def test_replay(run: Path) -> None:
 
 def test_ledger(models: checks.Models) -> None:
     checks.ledger_counts_the_same(models)
+
+
+@pytest.mark.parametrize("part", ["forward", "backward"])
+def test_a_wrong_kernel_is_found(models: checks.Models, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks.loss_of(models[1])  # so that the twins are there
+    right = getattr(TWINS["gelu"], part)
+
+    @functools.wraps(right)
+    def wrong(*args: Any) -> Any:
+        result = right(*args)
+        result[0].ravel()[7] *= 1.1
+        return result
+
+    checks.a_wrong_twin_is_found(models[1], "gelu", part, wrong, monkeypatch)
