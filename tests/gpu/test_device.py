@@ -157,7 +157,7 @@ def test_when_the_driver_itself_fails(runtime: SimpleNamespace) -> None:
     (RuntimeError("nvrtc: error: invalid value for --gpu-architecture (-arch)"), "this GPU is too old for the CUDA of "
      "cupy-cuda13x: pip uninstall cupy-cuda13x and pip install 'minibert[gpu-cuda12]'"),
     (RuntimeError("cudaErrorDevicesUnavailable: CUDA-capable device(s) is/are busy or unavailable"),
-     "the GPU does not compute (cudaErrorDevicesUnavailable: CUDA-capable device(s) is/are busy or unavailable): is it"),
+     "the GPU does not compute (cudaErrorDevicesUnavailable: CUDA-capable device(s) is/are busy or unavailable): is"),
     (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), "the GPU does not compute (CUBLAS_STATUS_ALLOC_FAILED): is it full"),
     (ValueError(), "(cupy-cuda13x) is installed but broken (ValueError): pip install --force-reinstall cupy-cuda13x")])
 def test_a_gpu_that_cannot_compute(device: ModuleType, packages: list[str], error: Exception, says: str,
