@@ -2,7 +2,7 @@
 
 Texts of similar length share a batch, so little is padded; each thread computes whole batches, so all cores are
 busy with everything and not only with matrix products. The batches depend on the texts alone: the vectors are the
-same bits on any number of threads.
+same bits on any number of threads. A GPU is asked for one batch after the other, each large enough to keep it busy.
 """
 
 from collections import deque

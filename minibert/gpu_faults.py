@@ -13,6 +13,7 @@ PACKAGE = re.compile(r"(amd-)?cupy(-cuda\w+|-rocm[\w.-]*)?", re.IGNORECASE)  # a
 LIBRARY = re.compile(r"\b(?:lib)?(cublasLt|cublas|nvrtc|cudart|nvJitLink|curand|cusolver|cusparse|cufft)"
                      r"(?:\.so[.\d]*|[\w-]*\.dll)")
 INSUFFICIENT_DRIVER, NO_DEVICE = "cudaErrorInsufficientDriver", "cudaErrorNoDevice"
+OF_THE_GPU = ("cudaError", "CUDA_ERROR", "CUBLAS_STATUS")  # what its driver and libraries answer
 GIB = 1 << 30
 
 
@@ -58,8 +59,13 @@ def why_not_computing(error: BaseException) -> str:
                 f"CUDA toolkit")
     if "CUDA headers" in words:
         return f"CuPy cannot find CUDA's headers: pip install '{package}[ctk]', or install NVIDIA's CUDA toolkit"
+    if "gpu-architecture" in words:
+        return (f"this GPU is too old for the CUDA of {package}: pip uninstall {package} and pip install "
+                f"'minibert[gpu-cuda12]'")
     lines = [line.strip() for line in words.splitlines() if line.strip(" =")]
     last = lines[-1] if lines else type(error).__name__
+    if last.startswith(OF_THE_GPU):
+        return f"the GPU does not compute ({last}): is it full, or taken by another process, which `nvidia-smi` lists?"
     return f"CuPy ({package}) is installed but broken ({last}): pip install --force-reinstall {package}"
 
 

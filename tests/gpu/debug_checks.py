@@ -2,21 +2,28 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from models.toys import toy_batch, toy_config, toy_model
+from models import toys
+from models.toys import toy_config, toy_model
 
-from minibert import AdamW, BertForPreTraining, debug
+from minibert import AdamW, BertForPreTraining, InputError, debug
 from minibert import functional as F
-from minibert.backend import device_of, to_host
+from minibert.backend import device_of, to_device, to_host
 from minibert.debug.execution import Execution
+from minibert.debug.replaying.change import LearningRate, Weight
+from minibert.debug.replaying.replay import replay
 from minibert.graph import Node, topological_order
+from minibert.ops.registry import TWINS
 from minibert.optim import clip_scale, gradient_norm
 from minibert.tensor import Tensor
 
 Models = tuple[BertForPreTraining, BertForPreTraining]
+SMALL = {"num_hidden_layers": 1}  # on the stand-in for a driver every array is a system call, and time is short
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
 
 
@@ -24,11 +31,15 @@ def pair_of_models(dtype: Any) -> Models:
     """The same model on the CPU and on the GPU, with dropout."""
     models = []
     for device in ("cpu", "cuda"):
-        model = BertForPreTraining(toy_config(), dtype=dtype).train()
-        for p, of_toy in zip(model.parameters(), toy_model().parameters(), strict=True):
+        model = BertForPreTraining(toy_config(**SMALL), dtype=dtype).train()
+        for p, of_toy in zip(model.parameters(), toy_model(**SMALL).parameters(), strict=True):
             p.assign(of_toy.data)
         models.append(model.to(device))
     return models[0], models[1]
+
+
+def toy_batch() -> toys.Batch:
+    return toys.toy_batch(lengths=(5, 3, 4))
 
 
 def loss_of(model: BertForPreTraining, **changes: Any) -> Tensor:
@@ -77,10 +88,11 @@ def step_shows_the_same(models: Models, relative: float) -> None:
 
 def why_splits_the_same(models: Models, relative: float) -> None:
     answers = []
+    word = int(toy_batch()["input_ids"][0, 2])
     for model in models:
         loss = loss_of(model)
         loss.backward()
-        answers.append(debug.why(model.bert.embeddings.word_embeddings.weight[7, 3]))
+        answers.append(debug.why(model.bert.embeddings.word_embeddings.weight[word, 3]))
         model.zero_grad()
     here, there = answers
     assert there.value == pytest.approx(here.value, rel=1e-6)
@@ -102,15 +114,15 @@ def check_and_bisect_find_nothing(models: Models) -> None:
 
 
 def bisect_finds_a_cut(models: Models) -> None:
-    """In a function of the model's, whose parameters are moved where they are."""
-    _, model = models
-    check = untouched(model)
+    """In a function of a module's, whose parameters are moved where they are."""
+    pooler = models[1].bert.pooler
+    check, numbers = untouched(models[1]), np.random.default_rng(0).standard_normal((2, 3, 15))
+    x = Tensor(to_device(numbers.astype(pooler.dense.weight.dtype), "cuda"))
 
     def cut() -> Tensor:
-        output = model(**toy_batch())
-        return output.loss + F.tanh(model.cls.seq_relationship.bias.detach()).sum()
-    found = debug.bisect(cut, model)
-    assert not found.ok and "seq_relationship.bias" in str(found), str(found)
+        return pooler(x).sum() + F.tanh(pooler.dense.bias.detach()).sum()
+    found = debug.bisect(cut, pooler)
+    assert not found.ok and "the loss moves with bert.pooler.dense.bias otherwise than" in str(found), str(found)
     check()
 
 
@@ -124,7 +136,7 @@ def blame_names_the_same(models: Models) -> None:
     reports: list[list[Any]] = [[], []]
     for model, found in zip(models, reports, strict=True):
         loss_of(model)
-        weight = model.bert.encoder.layer[1].attention.self.query.weight
+        weight = model.bert.encoder.layer[0].attention.self.query.weight
         whole = to_host(weight.data).copy()
         for value in (np.inf, np.finfo(whole.dtype).max / 2):
             broken = whole.copy()
@@ -152,6 +164,24 @@ def pictures_are_drawn(models: Models) -> None:
     assert device_of(model.bert.pooler.dense.weight.data) == "cuda"
 
 
+def ledger_counts_the_same(models: Models) -> None:
+    """What twins save is not always what the formulas save, but for the large arrays it is."""
+    here, there = (debug.ledger(loss_of(model)) for model in models)
+    assert [entry.name for entry in there.entries] == [entry.name for entry in here.entries]
+    for mine, other in zip(there.entries, here.entries, strict=True):
+        assert mine.cost.flops == other.cost.flops
+        if mine.node.op.name in ("attention", "gelu", "add_norm", "layer_norm", "dropout", "tanh"):
+            assert mine.bytes == other.bytes and [x[1:] for x in mine.saved] == [x[1:] for x in other.saved], mine.name
+    assert 0.5 * here.saved < there.saved < 1.2 * here.saved and there.figure()
+    assert 0.5 * here.peak.peak < there.peak.peak < 1.2 * here.peak.peak
+    assert "On a GPU" in str(there) and "On a GPU" not in str(here)
+    for moment in there.moments:
+        if moment.forward and moment.node.op.name in ("tanh", "gelu"):
+            assert moment.inside == {"tanh": 1, "gelu": 2}[moment.node.op.name] * 4 * int(np.prod(moment.node.shape))
+    with pytest.raises(InputError, match="memory is measured on the CPU only"):
+        debug.ledger(lambda: loss_of(models[1]), measured=True)
+
+
 def microscope_shows_the_step(models: Models, relative: float) -> None:
     shown = []
     for model in models:
@@ -168,3 +198,45 @@ def microscope_shows_the_step(models: Models, relative: float) -> None:
     for mine, other in zip(*shown, strict=True):
         assert [row[0] for row in mine.rows] == [row[0] for row in other.rows] and mine.figure() and str(mine)
         np.testing.assert_allclose(mine.w_new, other.w_new, rtol=100 * relative, atol=relative)
+
+
+def a_step_is_replayed(run: Path, relative: float) -> None:
+    """On the device, beside the same step on the CPU; and a change is seen there, too."""
+    here, there = replay(run, 31), replay(run, 31, device="cuda")
+    assert (here.step.device, there.step.device) == ("cpu", "cuda")
+    check, moments = untouched(there.step.model), [to_host(m).copy() for m in there.step.optimizer.m]
+    mine, other = there.run(), here.run()
+    check()
+    assert all(np.array_equal(to_host(m), kept) for m, kept in zip(there.step.optimizer.m, moments, strict=True))
+    assert mine.verified.startswith("verified: within rounding of the training loop on the cpu, not bit for bit: ")
+    assert other.verified.startswith("verified: the bits of the training loop")
+    assert [record.key for record in mine.records] == [record.key for record in other.records]
+    assert mine.sums.masked_loss == pytest.approx(other.sums.masked_loss, rel=relative)
+    assert (mine.sums.masked, mine.sums.masked_right) == (other.sums.masked, other.sums.masked_right)
+    assert mine.norm == pytest.approx(other.norm, rel=relative)
+    comparison = debug.compare(other, mine)
+    assert "step 31 on cpu beside step 31 on cuda" in str(comparison) and "two devices" in str(comparison)
+    assert all(type(x) is np.ndarray for x in mine.after.values()) and comparison.figure()
+    assert max(difference.relative for difference in comparison.differences
+               if difference.record.phase == "forward") < 10 * relative
+    assert str(there).startswith("step 31 of 40") and there.changed(LearningRate(0.5)).step.device == "cuda"
+    changed = debug.compare(there, there.changed(Weight("bert.pooler.dense.weight", (3, 5), delta=0.1)))
+    assert "bert.pooler.dense:linear" in str(changed.first) and not changed.across and "two devices" not in str(changed)
+
+
+def a_wrong_twin_is_found(model: BertForPreTraining, name: str, part: str, wrong: Callable[..., Any],
+                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """By bisect, which names it; by check of the operation; and by the stepper, where it stands."""
+    monkeypatch.setitem(TWINS, name, replace(TWINS[name], **{part: wrong}))
+    loss = loss_of(model)
+    found = debug.bisect(loss)
+    assert found.kind == "twin" and found.node is not None and found.node.op.name == name
+    assert "first wrong operation: the CUDA twin of gelu in cls.predictions.transform" in str(found)
+    assert re.search(r"its CUDA twin is off by \d+e-0[12] of the largest", str(found)), str(found)
+    shown = "y" if part == "forward" else "x"
+    assert [row.input for row in debug.check(found.node).rows if row.verdict == "WRONG"] == [shown]
+    stepper = debug.step(loss)
+    stepper.until(name)
+    assert not stepper.check().ok
+    stepper.until("layer_norm")
+    assert stepper.check().ok

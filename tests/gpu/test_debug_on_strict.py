@@ -1,9 +1,14 @@
 """The debugging tools on a model whose arrays are on a device as strict as CuPy, in float64."""
 
+import copy
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+
+from minibert import InputError, debug
+from minibert.backend import device_of
 
 from . import debug_checks as checks
 
@@ -40,3 +45,15 @@ def test_pictures(models: checks.Models) -> None:
 
 def test_microscope(models: checks.Models) -> None:
     checks.microscope_shows_the_step(models, 1e-12)
+
+
+def test_replay(device: ModuleType, run: Path) -> None:
+    checks.a_step_is_replayed(run, 1e-6)
+
+
+def test_doctor_asks_for_a_model_on_the_cpu(models: checks.Models) -> None:
+    _, model = models
+    with pytest.raises(InputError, match="doctor examines a model on the cpu, in float64"):
+        debug.doctor(model, checks.toy_batch())
+    assert "reachability" in str(debug.doctor(copy.deepcopy(model).to("cpu"), checks.toy_batch()))
+    assert device_of(model.bert.pooler.dense.weight.data) == "cuda"

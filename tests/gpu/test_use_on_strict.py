@@ -97,6 +97,16 @@ def test_the_commands_compute_where_they_are_told(device: ModuleType, folder: Pa
                 embed(BertForPreTraining.from_pretrained(folder), Tokenizer.load(folder), TEXTS), atol=1e-5)
 
 
+def test_the_replay_command_computes_where_it_is_told(device: ModuleType, run: Path,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    for name, said in (("cuda", "verified: within rounding of the training loop on the cpu, not bit for bit:"),
+                       ("cpu", "verified: the bits of the training loop here;")):
+        assert main(["replay", str(run), "--step", "2", "--device", name]) == 0
+        assert said in " ".join(capsys.readouterr().out.split())
+    assert main(["replay", str(run), "--step", "2", "--set-lr", "0.5", "--device", "cuda"]) == 0
+    assert "step 2 itself: verified: within rounding" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_device_that_cannot_be_used_is_said_without_a_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch,
                                                                   capsys: pytest.CaptureFixture[str]) -> None:
     def refuse() -> Any:

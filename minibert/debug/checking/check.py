@@ -5,7 +5,8 @@
     check(loss, at=h)                          through the graph: the engine's own d(loss)/dh, h inside it or a leaf
 
 Everything is computed in float64, on copies: neither the graph nor any `grad` is changed.  The numeric slope says for
-itself how far off it may be, by truncation and by round-off: see `minibert.debug.checking.slope`.
+itself how far off it may be, by truncation and by round-off: see `minibert.debug.checking.slope`.  Where a CUDA twin
+computed the operation, the slope is the formula's, and the twin is compared with the formula: see `.twin`.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from minibert.backend import Array
 from minibert.debug.checking.comparison import CheckReport, Claim, Comparison
 from minibert.debug.checking.gradcheck import random_like
 from minibert.debug.checking.replica import engine_gradients, float64_graph
+from minibert.debug.checking.twin import check_twin
 from minibert.debug.execution import Execution, check_tensor, input_name
 from minibert.errors import InputError
 from minibert.graph import Node, Source
@@ -57,6 +59,8 @@ def check(x: Node | Tensor, *, at: Node | Tensor | None = None, input: str | Non
         raise InputError(f"index says which number, but not of which input: pass input as well, one of "
                          f"{', '.join(claim.name for claim in claims)}")
     rows = [row for claim in claims for row in _rows(claim, index, entries, directions, rng)]
+    if at is None:
+        rows += [row for row in check_twin(execution, root, seed) if input in (None, row.input)]
     return CheckReport(title, root.line, tuple(rows))
 
 

@@ -28,7 +28,8 @@ def check_constants(execution: Execution, model: Module | None, dy: Array, seed:
     """
     known: dict[str, Array] = {execution.name(x): execution.values[x] for x in execution.order}
     tables: dict[str, Array] = {execution.name(leaf): execution.values[leaf] for leaf in execution.leaves}
-    tables |= {p.name or name: to_host(p.data).astype(np.float64) for name, p in model.named_parameters()} if model else {}
+    tables |= {p.name or name: to_host(p.data).astype(np.float64)
+               for name, p in model.named_parameters()} if model else {}
     for node in reversed(execution.nodes):
         for i, source in enumerate(node.inputs):
             place = i if node.op.variadic else node.op.positions[i]

@@ -29,7 +29,8 @@ def attention_maps(model: Module, batch: Mapping[str, Any] | Any, tokens: Sequen
     from matplotlib.figure import Figure
 
     inputs = dict(batch) if isinstance(batch, Mapping) else {"input_ids": np.atleast_2d(np.asarray(on_host(batch)))}
-    inputs = {name: on_host(x) for name, x in inputs.items() if name in ("input_ids", "token_type_ids", "attention_mask")}
+    inputs = {name: on_host(inputs[name]) for name in ("input_ids", "token_type_ids", "attention_mask")
+              if name in inputs}
     probs = _probabilities(model, inputs, example)
     length = probs.shape[-1]
     names = _names(inputs["input_ids"][example][:length], tokens)

@@ -66,7 +66,8 @@ class Timeline:
     sums: losses and right answers.  norm: of the gradient.  scale: what clipping multiplied it by.
     after: weights and moments after the update, as in a saved training state; empty where a loss or gradient that is
     not a number ended the run.
-    changes: what was changed before the step was computed.  verified: what its bits were compared with, in words.
+    changes: what was changed before the step was computed.  device: what it was computed on.
+    verified: what its numbers were compared with, in words.
     """
 
     number: int
@@ -77,6 +78,7 @@ class Timeline:
     lr: float = 0.0
     after: dict[str, Array] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    device: str = "cpu"
     verified: str = ""
 
     def __repr__(self) -> str:

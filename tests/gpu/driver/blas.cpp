@@ -99,6 +99,26 @@ static Matrix stored(intptr_t address, int rows, int columns, int leading, long 
     return {address, rows, columns, leading, stride, false};
 }
 
+// A stack whose matrices lie anywhere: a, b and c are lists of addresses, on the device.
+template <typename T>
+static int scattered(Handle* handle, int ta, int tb, int m, int n, int k, const void* alpha, const intptr_t* a,
+                     int leading_a, const intptr_t* b, int leading_b, const void* beta, const intptr_t* c,
+                     int leading_c, int batch) {
+    const Type type = sizeof(T) == 8 ? FLOAT64 : FLOAT32;
+    Product one = {m, n, k, 1, number(alpha, type), number(beta, type), dropped_bits(handle, type, 0),
+                   stored(0, m, k, leading_a, 0, ta), stored(0, k, n, leading_b, 0, tb),
+                   stored(0, m, n, leading_c, 0, 0)};
+    count(one, type);
+    return submit(handle->stream, [=]() mutable {
+        for (int i = 0; i < batch; i++) {
+            one.a.address = a[i], one.b.address = b[i], one.c.address = c[i];
+            if (!fits(one, sizeof(T))) return int(INVALID_VALUE);
+            multiply<T>(one);
+        }
+        return int(OK);
+    });
+}
+
 extern "C" {
 int cublasCreate_v2(Handle** handle) { return *handle = new Handle{}, OK; }
 int cublasDestroy_v2(Handle* handle) { return delete handle, OK; }
@@ -132,21 +152,15 @@ int cublasGemmEx(Handle* handle, int ta, int tb, int m, int n, int k, const void
                                       beta, c, type_c, leading_c, 0, 1, compute, algorithm);
 }
 
-// A stack whose matrices lie anywhere: a, b and c are lists of addresses, on the device.
 int cublasSgemmBatched(Handle* handle, int ta, int tb, int m, int n, int k, const void* alpha, const intptr_t* a,
                        int leading_a, const intptr_t* b, int leading_b, const void* beta, const intptr_t* c,
                        int leading_c, int batch) {
-    Product one = {m, n, k, 1, number(alpha, FLOAT32), number(beta, FLOAT32), dropped_bits(handle, FLOAT32, 0),
-                   stored(0, m, k, leading_a, 0, ta), stored(0, k, n, leading_b, 0, tb),
-                   stored(0, m, n, leading_c, 0, 0)};
-    count(one, FLOAT32);
-    return submit(handle->stream, [=]() mutable {
-        for (int i = 0; i < batch; i++) {
-            one.a.address = a[i], one.b.address = b[i], one.c.address = c[i];
-            if (!fits(one, sizeof(float))) return int(INVALID_VALUE);
-            multiply<float>(one);
-        }
-        return int(OK);
-    });
+    return scattered<float>(handle, ta, tb, m, n, k, alpha, a, leading_a, b, leading_b, beta, c, leading_c, batch);
+}
+
+int cublasDgemmBatched(Handle* handle, int ta, int tb, int m, int n, int k, const void* alpha, const intptr_t* a,
+                       int leading_a, const intptr_t* b, int leading_b, const void* beta, const intptr_t* c,
+                       int leading_c, int batch) {
+    return scattered<double>(handle, ta, tb, m, n, k, alpha, a, leading_a, b, leading_b, beta, c, leading_c, batch);
 }
 }
