@@ -231,7 +231,7 @@ def a_wrong_twin_is_found(model: BertForPreTraining, name: str, part: str, wrong
     loss = loss_of(model)
     found = debug.bisect(loss)
     assert found.kind == "twin" and found.node is not None and found.node.op.name == name
-    assert "first wrong operation: the CUDA twin of gelu in cls.predictions.transform" in str(found)
+    assert "first wrong operation: the CUDA twin of linear_gelu in cls.predictions.transform" in str(found)
     assert re.search(r"its CUDA twin is off by \d+e-0[12] of the largest", str(found)), str(found)
     shown = "y" if part == "forward" else "x"
     assert [row.input for row in debug.check(found.node).rows if row.verdict == "WRONG"] == [shown]

@@ -57,7 +57,7 @@ def test_ledger(models: checks.Models) -> None:
 @pytest.mark.parametrize("part", ["forward", "backward"])
 def test_a_wrong_kernel_is_found(models: checks.Models, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     checks.loss_of(models[1])  # so that the twins are there
-    right = getattr(TWINS["gelu"], part)
+    right = getattr(TWINS["linear_gelu"], part)
 
     @functools.wraps(right)
     def wrong(*args: Any) -> Any:
@@ -65,4 +65,4 @@ def test_a_wrong_kernel_is_found(models: checks.Models, part: str, monkeypatch: 
         result[0].ravel()[7] *= 1.1
         return result
 
-    checks.a_wrong_twin_is_found(models[1], "gelu", part, wrong, monkeypatch)
+    checks.a_wrong_twin_is_found(models[1], "linear_gelu", part, wrong, monkeypatch)
