@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minibert"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = ("errors", "backend", "summary", "files", "ops", "graph", "tensor", "functional", "nn", "interop", "models",
-          "optim", "text", "fill_mask", "train", "embed", "embed_command", "bench", "cli")
+          "optim", "text", "fill_mask", "train", "embed", "embed_command", "bench", "lab", "cli")
 KNOW_CUPY = (PACKAGE / "backend.py", PACKAGE / "ops" / "cuda" / "blas.py")
 PEERS = PACKAGE / "bench" / "peers"  # other libraries, each in a process of its own
 
@@ -50,7 +50,7 @@ def test_a_layer_imports_only_those_below_it(path: Path) -> None:
 
 def test_the_training_path_does_not_know_the_debugging_tools() -> None:
     for path in FILES:
-        if layer(path) not in ("debug", "cli"):
+        if layer(path) not in ("debug", "lab", "cli"):
             assert not any(module.startswith("minibert.debug") for module in imports(path)), path
 
 
