@@ -73,7 +73,7 @@ def heat(axes: Any, x: Any, unit: float | None = None, numbers: bool | None = No
 def as_png(made: Any) -> bytes:
     """A Figure as PNG, the same bytes for the same figure."""
     buffer = io.BytesIO()
-    made.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    made.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.05)
     return buffer.getvalue()
 
 

@@ -71,8 +71,10 @@ def difference(mine: Any, right: Any, tolerance: float) -> str:
     if x.ndim == 0:
         raise Wrong(f"{number(float(x))} is not right" + _direction(float(x), float(y)))
     first = tuple(int(i) for i in np.argwhere(off)[0])
+    found, wanted = float(x[first]), float(y[first])
+    write = number if number(found) != number(wanted) else repr
     raise Wrong(f"{int(off.sum())} of {x.size} numbers are wrong, the first at [{', '.join(map(str, first))}]: "
-                f"{number(float(x[first]))}, where {number(float(y[first]))} is right")
+                f"{write(found)}, where {write(wanted)} is right")
 
 
 def _direction(x: float, y: float) -> str:

@@ -35,7 +35,7 @@ def _lines(latex: str) -> str:
     for line in latex.split(r"\\"):
         if line.strip():
             cells = "".join(
-                f'<mtd style="text-align:{"left" if i % 2 else "right"};padding:3px 2px">'
+                f'<mtd style="text-align:{"left" if i % 2 else "right"};padding:6px 2px">'
                 f'<mstyle displaystyle="true">{_inside(cell) if cell.strip() else ""}</mstyle></mtd>'
                 for i, cell in enumerate(line.split("&")))
             rows.append(f"<mtr>{cells}</mtr>")

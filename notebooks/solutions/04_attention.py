@@ -1,4 +1,4 @@
-"""Solutions to the exercises of notebook 4.  Run one in the notebook, or all with: python solutions/04_attention.py"""
+"""Solutions to the exercises of notebook 4: run one in the notebook, or the file for all."""
 
 import numpy as np
 

@@ -209,7 +209,7 @@ for step in range(301):
     logits, probs_now = forward(ids)
     loss = F.cross_entropy(logits, labels)
     losses.append(loss.item())
-    if step in (0, 50, 300):
+    if step in (0, 25, 300):
         maps.append((step, probs_now.mean(axis=0)))
     loss.backward()
     optimizer.step()

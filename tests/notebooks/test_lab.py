@@ -98,6 +98,8 @@ def test_the_first_wrong_number_is_shown_beside_the_right_one() -> None:
     exercise = Value(number="99.2", title="", hints=("a", "b"), right=np.arange(6.0).reshape(2, 3))
     wrong = exercise.right + np.array([[0, 0, 0], [0, 0.5, 1]])
     assert "2 of 6 numbers are wrong, the first at [1, 1]: 4.5, where 4 is right" in repr(grade(exercise, wrong))
+    close = Value(number="99.5", title="", hints=("a", "b"), right=[1.0, 2.0], tolerance=1e-9)
+    assert "the first at [1]: 2.000001, where 2.0 is right" in repr(grade(close, [1.0, 2.000001]))
     assert "(it is transposed)" in repr(grade(exercise, exercise.right.T))
     assert grade(exercise, exercise.right.tolist()).passed
 

@@ -1,5 +1,6 @@
 """Text, code, exercises and the committed notebooks hold together; no library of the extra is needed."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from minibert.errors import InputError
 from minibert.lab.declaring import declared, notebooks
 from minibert.lab.sources import Cell, cells, code_cells, equations, languages, names
+from minibert.ops.registry import REGISTRY
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = names(FOLDER)
@@ -54,6 +56,18 @@ def test_formulas_are_written_so_that_all_readers_show_them(name: str, language:
     assert text.count("$$") == 2 * len(equations(text)), "write $$ on lines of their own"
     assert not HOST_REFUSES.findall(text)
     assert len(equations(text)) >= 2
+
+
+@pytest.mark.parametrize(("name", "language"), EDITIONS)
+def test_tags_are_those_of_the_operations(name: str, language: str) -> None:
+    """A tag such as (2') is in the docstring of an operation that the code imports; (softmax 1') is in softmax's."""
+    code = "\n".join(cell.source for cell in cells(FOLDER, name, language))
+    used = set(re.findall(r"\w+", " ".join(re.findall(r"from minibert\.ops\S* import (.+)", code))))
+    ops = {op: f"{inspect.getdoc(REGISTRY[op].forward)} {inspect.getdoc(REGISTRY[op].backward)}" for op in REGISTRY}
+    for tag in re.findall(r"\\tag\{(.+?)\}", text_of(name, language)):
+        op, _, bare = tag.rpartition(" ")
+        about = [ops[op]] if op else [text for known, text in ops.items() if known in used]
+        assert any(f"({bare})" in text for text in about), tag
 
 
 @pytest.mark.parametrize(("name", "language"), EDITIONS)
