@@ -51,6 +51,14 @@ def test_what_was_changed_stays_and_the_rest_is_renewed(source: Path, capsys: py
     assert read(Path("mine/02_b.ipynb")) == "second edition"
 
 
+def test_what_was_renewed_once_is_renewed_again(source: Path) -> None:
+    for edition in ("second", "third"):
+        copying.copy_notebooks(Path("mine"))
+        (source / "02_b.ipynb").write_text(f"{edition} edition", encoding="utf-8")
+    assert copying.copy_notebooks(Path("mine")).renewed == ["02_b.ipynb"]
+    assert read(Path("mine/02_b.ipynb")) == "third edition"
+
+
 def test_a_file_that_was_there_before_is_not_overwritten(source: Path) -> None:
     Path("mine").mkdir()
     Path("mine/README.md").write_text("my own", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Every notebook runs from top to bottom, offline, in its time, and gives the text and numbers that are committed."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,23 @@ def test_a_notebook_gives_the_committed_numbers(name: str, monkeypatch: pytest.M
     seconds = time.perf_counter() - begin
     assert differences(now, nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)) == []
     assert seconds < SECONDS.get(name[:2], LIMIT)
+
+
+def test_in_a_notebook_a_figure_and_a_result_show_themselves() -> None:
+    pytest.importorskip("nbclient", reason="the extra `notebooks` is not installed")
+    pytest.importorskip("ipykernel", reason="the extra `notebooks` is not installed")
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    answer = """@lab.answer("4.3")
+def f(dp, p):
+    return p * (dp - (dp * p).sum(axis=-1, keepdims=True))"""
+    cells = ["import numpy as np\nfrom minibert import lab", answer, "lab.matrices(x=np.eye(2))", "lab.progress()"]
+    notebook = execute(new_notebook(cells=[new_code_cell(cell) for cell in cells]))
+    _, result, figure, progress = [cell.outputs for cell in notebook.cells]
+    assert [output.output_type for output in result] == ["display_data"]
+    assert "4.3 passed" in result[0].data["text/html"] and "data:image/png" in result[0].data["text/html"]
+    assert "image/png" in figure[0].data
+    assert re.search(r"04_attention +6 +1 +0", progress[0].data["text/plain"])
 
 
 def test_other_languages_have_the_same_code_so_that_one_run_speaks_for_all() -> None:

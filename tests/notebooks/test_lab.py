@@ -46,7 +46,7 @@ def test_what_is_not_written_yet_is_open_and_no_try(folder: Path) -> None:
     def nothing(dp: Any, p: Any) -> Any:
         """What it should do."""
         ...
-    assert is_open(nothing) and not is_open(softmax_backward) and not is_open(np.exp)
+    assert is_open(nothing) and not is_open(softmax_backward) and not is_open(np.exp) and not is_open(lambda dp, p: 0.5)
     assert [grade(RIGHT, given).state for given in (nothing, ...)] == ["open", "open"]
     assert 'lab.hint("4.3")' in repr(grade(RIGHT, nothing))
     assert not (folder / NAME).exists()
@@ -107,6 +107,8 @@ def test_the_first_wrong_number_is_shown_beside_the_right_one() -> None:
 def test_numbers_and_words_are_graded() -> None:
     half = Value(number="99.3", title="", hints=("a", "b"), right=0.5, mistakes={"that is its square": 0.25})
     assert grade(half, 0.50001).passed and not grade(half, 0.51).passed
+    small = Value(number="99.6", title="", hints=("a", "b"), right=1e-6)
+    assert grade(small, 1.0001e-6).passed and not grade(small, 2e-6).passed
     assert "too large" in repr(grade(half, 0.7)) and "too small" in repr(grade(half, 0.1))
     assert "sign is turned" in repr(grade(half, -0.5)) and "its square" in repr(grade(half, 0.25))
     word = Value(number="99.4", title="", hints=("a", "b"), right="Softmax", mistakes={"relu": "that has no sum"})
@@ -119,6 +121,15 @@ def test_a_backward_that_only_fits_the_random_inputs_does_not_pass() -> None:
         return softmax_backward(dp, p) * (1.0 if p.shape[-1] in (3, 5) or p.shape == (2, 4, 7) else 0.5)
     result = grade(RIGHT, only_small)
     assert result.state == "wrong" and "not where a model uses it" in repr(result)
+
+
+def test_the_gradient_check_runs_with_the_answer() -> None:
+    calls = []
+
+    def right_at_first(dp: Any, p: Any) -> Any:
+        calls.append(p.shape)
+        return softmax_backward(dp, p) * (1.0 if len(calls) <= 3 else 1.001)
+    assert "the gradient check disagrees" in repr(grade(RIGHT, right_at_first))
 
 
 def test_there_is_no_such_exercise() -> None:
@@ -228,6 +239,7 @@ def test_figures_are_the_same_bytes_each_time() -> None:
     x = np.arange(6.0).reshape(2, 3)
     figure = lab.matrices(x=x, dx=-x)
     assert [axes.get_title() for axes in figure.axes] == ["x", "dx"]
+    assert b"matplotlib" not in as_png(figure).lower()  # its version would stand there
     assert as_png(figure) == as_png(lab.matrices(x=x, dx=-x)) != as_png(lab.matrices(x=x, dx=x))
 
 
