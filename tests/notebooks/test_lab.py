@@ -246,4 +246,4 @@ def test_figures_are_the_same_bytes_each_time() -> None:
 def test_a_declaration_must_be_whole() -> None:
     with pytest.raises(NotImplementedError):
         Exercise(number="1.1", title="", hints=()).asks()
-    assert isinstance(RIGHT, Backward) and RIGHT.outputs == ("dx",) and RIGHT.notebook == 4
+    assert isinstance(RIGHT, Backward) and RIGHT.outputs == ("dx",)
