@@ -187,6 +187,11 @@ def test_progress_is_kept_and_what_was_passed_stays_so(folder: Path) -> None:
     rows = {row[0]: row[1:] for row in lab.progress().rows()}
     assert rows["04_attention"] == (6, 1, 1)
     assert "4.1" not in lab.progress().to_do() and "4.2" in lab.progress().to_do()
+    one = lab.progress(4)
+    assert one.rows()[:2] == [("4.1", exercise("4.1").title, "yes", 0), ("4.2", exercise("4.2").title, "", 1)]
+    assert repr(one).endswith("next: 4.2") and len(one.rows()) == 6
+    with pytest.raises(InputError, match="no notebook 99"):
+        lab.progress(99)
     assert "next: " in repr(lab.progress()) and "<table" in lab.progress()._repr_html_()
 
 
