@@ -14,6 +14,7 @@ from minibert.errors import InputError
 from minibert.lab.answering import grade, is_open
 from minibert.lab.declaring import Backward, Exercise, Function, Value, exercise
 from minibert.lab.record import NAME, Progress, Record
+from minibert.ops.broadcast import unbroadcast
 from minibert.ops.registry import REGISTRY
 from minibert.tensor import Tensor
 
@@ -82,7 +83,7 @@ def test_rounding_is_not_an_error_but_is_told() -> None:
     (lambda x, a: (x * x, np.sin(x)), "none of the usual slips"),
     (lambda x, a: (x * x, np.where(x == x[2], np.nan, a * x - x**3)), "first at [2]: nan"),
     (lambda x, a: (x * x, (a * x - x**3)[None]), "it has shape 1x3, and 3 is right"),
-    (lambda x, a: x * x, "it returned 1 results, and 2 are asked for: y, z"),
+    (lambda x, a: x * x, "it returned 1 result, and 2 are asked for: y, z"),
     (lambda x, a: (x * x, "z"), "numbers are asked for, not 'z'"),
     (lambda x, a: (x * x, ...), "numbers are asked for"),
     (lambda x, a: (x * x, undefined), "it raised NameError: name 'undefined' is not defined"),  # noqa: F821
@@ -92,6 +93,12 @@ def test_a_wrong_function_is_told_what_is_wrong(wrong: Call, words: str) -> None
     result = grade(squares(), wrong)
     assert result.state == "wrong"
     assert words in repr(result)
+
+
+def test_a_single_result_may_be_a_list_or_a_tuple_of_one() -> None:
+    for form in (lambda x: x, lambda x: (x,), lambda x: x.tolist()):
+        assert grade(exercise("1.3"), lambda d, shape, form=form: form(unbroadcast(d, shape))).passed
+    assert "it returned 2 results, and 1 is asked for: sum" in repr(grade(exercise("1.3"), lambda d, shape: (d, d)))
 
 
 def test_the_first_wrong_number_is_shown_beside_the_right_one() -> None:
