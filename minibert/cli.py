@@ -19,6 +19,7 @@ from minibert.debug.commands.step import add_step
 from minibert.embed_command import add_embed_command
 from minibert.errors import InputError
 from minibert.flags import add_command, add_device, add_threads
+from minibert.lab.commands import add_lab, add_notebooks
 from minibert.train.settings import PretrainSettings
 
 INTERRUPTED = 130  # what shells report for a command ended by Ctrl-C
@@ -37,6 +38,7 @@ BERT in NumPy: pretrain it, question it, look inside.
   minibert step runs/pretrain-1              walk through a training step, operation by operation
   minibert replay runs/pretrain-1 --step 412 any step again, bit for bit; change something and compare
   minibert card layer_norm                   an operation's formulas, forward and backward
+  minibert notebooks                         learn it: every formula by hand, with exercises; `minibert lab` keeps count
   minibert bench                             how fast is a training step here, beside other libraries?
 
 A run folder is a Hugging Face model folder: transformers loads it, and minibert loads what transformers saved.
@@ -97,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
     check.add_argument("--blank-lines", choices=("document", "paragraph"), default="document",
                        help="what a blank line ends [%(default)s]")
-    for add in (add_doctor, add_step, add_replay, add_card, add_bench):
+    for add in (add_doctor, add_step, add_replay, add_card, add_notebooks, add_lab, add_bench):
         add(commands)
     return parser
 

@@ -1,6 +1,7 @@
 """The layout says what the thing is: files and functions stay short, and layers import downwards only."""
 
 import ast
+import configparser
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minibert"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = ("errors", "gpu_faults", "backend", "flags", "summary", "files", "ops", "graph", "tensor", "functional", "nn",
-          "interop", "models", "optim", "text", "fill_mask", "train", "embed", "embed_command", "bench", "cli")
+          "interop", "models", "optim", "text", "fill_mask", "train", "embed", "embed_command", "bench", "lab",
+          "cli")
 KNOW_CUPY = (PACKAGE / "backend.py", PACKAGE / "ops" / "cuda" / "blas.py")
 PEERS = PACKAGE / "bench" / "peers"  # other libraries, each in a process of its own
 
@@ -48,9 +50,16 @@ def test_a_layer_imports_only_those_below_it(path: Path) -> None:
             assert below <= place or typing_only, f"{path.name} imports {module}"
 
 
+def test_every_package_is_installed() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+    packages = {".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert settings["options"]["packages"].split() == sorted(packages | {"minibert.notebooks"})
+
+
 def test_the_training_path_does_not_know_the_debugging_tools() -> None:
     for path in FILES:
-        if layer(path) not in ("debug", "cli"):
+        if layer(path) not in ("debug", "lab", "cli"):
             assert not any(module.startswith("minibert.debug") for module in imports(path)), path
 
 

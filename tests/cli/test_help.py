@@ -34,6 +34,8 @@ def flag(name: str) -> str:
     ("evaluate", ["RUN", "--json", "--device", "--threads"]),
     ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads", "--device"]),
     ("lint", ["FILE", "--blank-lines"]),
+    ("notebooks", ["FOLDER", "--copy-only", "--no-browser"]),
+    ("lab", ["FOLDER"]),
     ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--threads", "--micro-batch", "--steps",
                "--seconds", "--peers",
                "--out", "--json"]),
@@ -60,7 +62,7 @@ def test_the_help_of_a_setting_says_what_it_does_and_its_default(minibert_comman
 
 def test_the_overview_shows_every_command_in_use(minibert_command: Command) -> None:
     output = minibert_command("--help").output
-    for command in ("pretrain", "fill-mask", "embed", "evaluate", "lint", "bench"):
+    for command in ("pretrain", "fill-mask", "embed", "evaluate", "lint", "notebooks", "bench"):
         assert f"\n  minibert {command} " in output  # an example
         assert re.search(rf"^    {command}\s+[a-z]", output, re.MULTILINE)  # and its line in the list
 
