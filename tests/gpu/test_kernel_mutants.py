@@ -1,6 +1,7 @@
 """Every bug that is planted in a CUDA kernel is caught by the kernel's check, unless it changes no number.
 
-So what test_kernels.py says of the kernels is worth as much as the share caught here.
+So what test_kernels.py says of the kernels is worth as much as the share caught here.  Three hundred small builds take
+minutes, so one in eight is planted unless the environment variable ALL_KERNEL_BUGS is set, as it is in CI.
 """
 
 import json
@@ -62,14 +63,15 @@ def test_every_kernel_has_planted_bugs() -> None:
 
 
 def test_planted_bugs_are_caught_unless_they_change_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    every = list(MUTANTS.values())
+    every = list(MUTANTS.values())[::1 if "ALL_KERNEL_BUGS" in os.environ else 8]
     with ThreadPoolExecutor(2) as two:
         even, odd = two.map(judge, (every[::2], every[1::2]))
     verdicts = even | odd
-    assert verdicts.keys() == MUTANTS.keys()
+    assert verdicts.keys() == {mutant.name for mutant in every}
     survivors = {name for name, verdict in verdicts.items() if verdict == SURVIVED}
     missed = survivors - EQUIVALENT.keys()
     with capsys.disabled():
         print(f"\n{summary(verdicts.values())}, {len(missed)} of them not explained")
     assert not missed, "no check sees these:\n" + "\n".join(f"{x} ({MUTANTS[x].what})" for x in sorted(missed))
-    assert not EQUIVALENT.keys() - survivors, "explained as survivors, and are none"
+    assert not (EQUIVALENT.keys() & verdicts.keys()) - survivors, "explained as survivors, and are none"
+    assert EQUIVALENT.keys() <= MUTANTS.keys()
