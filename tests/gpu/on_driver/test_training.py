@@ -1,5 +1,6 @@
 """Pretraining on the device: the run of the CPU, step by step, without waits, each step one graph."""
 
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -255,6 +256,24 @@ def test_the_command_trains_the_tiny_preset_as_the_cpu_does(corpus: Path, tmp_pa
         assert model.config.hidden_size == 128
         states.append(read_arrays(folder / tiny.STATE, "")[0])
     near(*states)
+
+
+def test_a_run_is_evaluated_on_either_device(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(tmp_path / "run")
+    assert main(["pretrain", "--corpus", str(corpus), *FLAGS, "--out", folder, "--device", "cpu", "--hidden", "16"]) == 0
+    capsys.readouterr()
+    for arguments in (["evaluate", folder, "--json"], ["fill-mask", folder, "bama [MASK] doso"]):
+        printed = []
+        for device in ("cpu", "cuda"):
+            with record() as asked:
+                assert main([*arguments, "--device", device]) == 0
+            assert (asked.counts["gemms"] > 0) == (device == "cuda")
+            printed.append(capsys.readouterr().out)
+        if arguments[0] == "evaluate":
+            here, there = map(json.loads, printed)
+            assert there == pytest.approx(here, rel=1e-5) and here["masked"] > 20
+        else:
+            assert printed[0] == printed[1]
 
 
 def test_a_full_gpu_is_answered_with_what_fits(corpus: Path, tmp_path: Path, no_room: None,
