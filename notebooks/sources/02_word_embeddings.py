@@ -397,7 +397,7 @@ vectors = word_vectors(company_counts(documents, len(frequent)), 64, rng)
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 
 # %% real-figure
-asked = [word for word in ("file", "thread", "raises", "list") if word in at]
+asked = [word for word in ("thread", "raises", "year", "directory") if word in at]
 figure, every = lab.figure(1, len(asked), height=2.1)
 for axes, word in zip(np.atleast_1d(every), asked):
     cosine = vectors @ vectors[at[word]]
