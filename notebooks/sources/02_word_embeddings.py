@@ -364,7 +364,7 @@ for (name, (losses, _)), colour in zip(runs.items(), (RED, BLUE)):
     axes.plot(losses, color=colour, alpha=0.2)
     mean = np.convolve(losses, np.ones(20) / 20, "valid")
     axes.plot(np.arange(len(mean)) + 9.5, mean, color=colour, label=f"{name} word vectors")
-    print(f"{name:8}", *(f"{losses[a:a + 40].mean():.2f}" for a in range(0, 240, 40)))
+    print(f"{name:8}", *(f"{losses[a:a + 40].mean():.1f}" for a in range(40, 240, 40)))
 axes.axhline(np.log(60), color=GREY, linestyle=":", label="knows nothing, ln 60")
 axes.axhline(np.log(12), color=GREEN, linestyle=":", label="knows the class, ln 12")
 axes.set(title="Counting first saves half of the steps", xlabel="step",
@@ -375,7 +375,7 @@ figure
 # %% start-end
 for name, (_, E) in runs.items():
     c = cosines(E)
-    print(f"{name:8} same class {c[others].mean():5.2f}, other {c[~alike].mean():5.2f}")
+    print(f"{name:8} same class {c[others].mean():4.1f}, other {c[~alike].mean():4.1f}")
 c = cosines(runs["random"][1])
 figure, axes = lab.figure(width=5.4, height=2.3)
 for where, colour, label in ((~alike, GREY, "other class"), (others, RED, "same class")):

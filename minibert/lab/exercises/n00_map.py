@@ -26,20 +26,31 @@ def _written_once(dy: Array, x_shape: tuple[int, ...], index: Any) -> Array:
     return dx
 
 
+def _added(dy: Array, x_shape: tuple[int, ...], index: Any) -> Array:
+    dx = np.zeros(x_shape)
+    np.add.at(dx, index, dy)
+    return dx
+
+
+def _first_reading(dy: Array, x_shape: tuple[int, ...], index: Any) -> Array:
+    """Each number of dx from the first number of dy that was read there."""
+    places = np.arange(np.prod(x_shape)).reshape(x_shape)[index].reshape(-1)
+    dx = np.zeros(x_shape)
+    dx.reshape(-1)[places[::-1]] = dy.reshape(-1)[::-1]
+    return dx
+
+
 def _everywhere(dy: Array, x_shape: tuple[int, ...], index: Any) -> Array:
     """Ones in the place of zeros: what was not read keeps a gradient."""
     dx = np.ones(x_shape)
     dx[index] = 0.0
-    np.add.at(dx, index, dy)
-    return dx
+    return dx + _added(dy, x_shape, index)
 
 
 def _last_token(dy: Array, x_shape: tuple[int, ...], index: Any) -> Array:
     """The pooler that reads the last token; right for other picks."""
     last: Any = (slice(None), -1) if isinstance(index, tuple) and isinstance(index[1], int) else index
-    dx = np.zeros(x_shape)
-    np.add.at(dx, last, dy)
-    return dx
+    return _added(dy, x_shape, last)
 
 
 def post_norm(x: Array, attention: Map, feed_forward: Map, norm: Map) -> Array:
@@ -77,6 +88,10 @@ def _first_missing(x: Array, attention: Map, feed_forward: Map, norm: Map) -> Ar
 
 def _none(x: Array, attention: Map, feed_forward: Map, norm: Map) -> Array:
     return norm(feed_forward(norm(attention(x))))
+
+
+def _one_for_both(x: Array, attention: Map, feed_forward: Map, norm: Map) -> Array:
+    return norm(x + feed_forward(attention(x)))
 
 
 def _from_x(x: Array, attention: Map, feed_forward: Map, norm: Map) -> Array:
@@ -127,6 +142,9 @@ EXERCISES: tuple[Exercise, ...] = (
                "3 * (768 * 768 + 768).")),
     Backward(
         number="0.3", title="Write this backward: picking", op="getitem", cases=_picks,
+        terms={"dx": {"of what was read for the first time": _first_reading,
+                      "of what was read again":
+                          lambda dy, x_shape, index: _added(dy, x_shape, index) - _first_reading(dy, x_shape, index)}},
         mistakes={"a place that was read twice keeps only its last gradient: they must be added": _written_once,
                   "what was not read gets 0: begin with np.zeros": _everywhere,
                   "[CLS] is the first token; yours is the gradient of reading the last": _last_token},
@@ -141,6 +159,7 @@ EXERCISES: tuple[Exercise, ...] = (
                   "the first residual is missing: x must be added to what attention makes of it": _first_missing,
                   "there is no residual at all: each part's input is added to its output": _none,
                   "the second residual begins at a, after the first normalisation, not at x": _from_x,
+                  "one residual and one norm go round both parts: each part has its own": _one_for_both,
                   "that is pre-norm; BERT normalises after each sum": _pre_norm,
                   "the norm is of the sum, not of what is added": _norm_inside,
                   "the second normalisation is missing": _last_norm_missing,

@@ -112,10 +112,12 @@ EXERCISES: tuple[Exercise, ...] = (
                "Word 1 is there twice: (4, 1) + (-2, 4).")),
     Backward(
         number="2.3", title="Write this backward: embedding", op="embedding", cases=_batches,
+        terms={"dtable": {"of the first place of each word": _first,
+                          "of its further places":
+                              lambda dy, ids, shape: _added(dy, ids, shape[0]) - _first(dy, ids, shape)}},
         mistakes={
             "a word that comes twice keeps only the last of its rows: dtable[ids] = dy and dtable[ids] += dy write "
             "each row once": _last,
-            "a word that comes twice keeps only the first of its rows: they must be added": _first,
             "that is the mean over the places of a word; a gradient is their sum": _mean,
             "each row is divided by the number of all places: a gradient is a sum": lambda dy, ids, shape:
                 _added(dy, ids, shape[0]) / ids.size},
@@ -168,6 +170,8 @@ EXERCISES: tuple[Exercise, ...] = (
             "rows and columns are exchanged: C_a belongs to the row, q to the column": lambda C: surprise(C).T,
             "that is the logarithm to the base 2": lambda C: surprise(C) / np.log(2.0),
             "C_a is missing: divide by how often word a stands near any word": lambda C: surprise(C, smooth_a=0.0),
+            "each C_b is raised to the power first, and then they are summed": lambda C: np.maximum(0.0, surprise(
+                C, clip=False) + np.log(C.sum() ** SMOOTHING / (C.sum(axis=1) ** SMOOTHING).sum())),
             "the chances q must sum to 1: divide the powers by their sum": lambda C: np.maximum(
                 0.0, surprise(C, clip=False) - np.log((C.sum(axis=1) ** SMOOTHING).sum()))},
         hints=("C_a is C.sum(axis=1). The chance q needs these totals to the power of 0.75, divided by their sum.",

@@ -13,6 +13,14 @@ def _last(dy, x_shape, index):
     return dx
 
 
+def _first(dy, x_shape, index):
+    places = np.arange(np.prod(x_shape)).reshape(x_shape)[index]
+    dx = np.zeros(int(np.prod(x_shape)))
+    for place, d in list(zip(places.ravel(), dy.ravel(), strict=True))[::-1]:
+        dx[place] = d
+    return dx.reshape(x_shape)
+
+
 def _one_residual(x, attention, feed_forward, norm):
     a = norm(x + attention(x))
     return norm(feed_forward(a))
@@ -29,7 +37,7 @@ WRONG = {
             (4 * (768 * 768 + 768), "the attention's fourth")],
     "0.3": [(_written_once, "keeps only its last gradient"),
             (lambda dy, x_shape, index: dy, "it has shape 2x3, and 2x4x3 is right"),
-            (_last, "the gradient of reading the last")],
+            (_last, "the gradient of reading the last"), (_first, "the term of what was read again is missing")],
     "0.4": [(_one_residual, "the second residual is missing"), (_pre_norm, "BERT normalises after each sum"),
             (lambda x, attention, feed_forward, norm: norm(x + feed_forward(norm(x + attention(x)))), "begins at a"),
             (lambda x, attention, feed_forward, norm: norm(feed_forward(norm(attention(x)))), "no residual at all")],

@@ -47,6 +47,12 @@ def _not_normalised(C):
         return np.maximum(0, np.log(C / (C.sum(1)[:, None] * C.sum(0) ** 0.75)))
 
 
+def _summed_first(C):
+    q = C.sum(0) ** 0.75 / C.sum() ** 0.75
+    with np.errstate(divide="ignore"):
+        return np.maximum(0, np.log(C / (C.sum(1)[:, None] * q)))
+
+
 WRONG = {
     "2.1": [(lambda E, ids: (_one_hot(E, ids).T, E[ids]), "a row for each place of the text"),
             (lambda E, ids: E[ids], "1 results, and 2 are asked for: one_hot, x"),
@@ -55,6 +61,8 @@ WRONG = {
             ([[0, 0], [1, 2.5], [3, -1], [0, 0]], "that is the mean"),
             ([[2, 5], [3, -1]], "it has shape 2x2, and 4x2 is right")],
     "2.3": [(_written_once, "keeps only the last of its rows"),
+            (lambda dy, ids, shape: _written_once(dy.reshape(-1, shape[1])[::-1], ids.reshape(-1)[::-1], shape),
+             "the term of its further places is missing"),
             (lambda dy, ids, shape: np.eye(shape[0])[ids.reshape(-1)].T @ -dy.reshape(-1, shape[1]),
              "the whole has its sign turned"),
             (lambda dy, ids, shape: dy[ids], "it raised IndexError"),
@@ -66,5 +74,5 @@ WRONG = {
     "2.6": [(1.0, "that is the first step"), (0.0, "remember the first step"), (0.09 / 0.19, "the root of s"),
             (0.09 / np.sqrt(0.000999), "both are corrected"), (0.7, "too large")],
     "2.7": [(_without_maximum, "negative numbers remain"), (_without_smoothing, "not smoothed"),
-            (_not_normalised, "must sum to 1")],
+            (_not_normalised, "must sum to 1"), (_summed_first, "is raised to the power first")],
 }
