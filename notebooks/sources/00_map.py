@@ -392,4 +392,4 @@ figure
 lab.answer("0.6", ...)                                  # a shape, as [1, 2, 3]
 
 # %% progress
-lab.progress()
+lab.progress(0)

@@ -409,4 +409,4 @@ for axes, word in zip(np.atleast_1d(every), asked):
 figure
 
 # %% progress
-lab.progress()
+lab.progress(2)
