@@ -38,7 +38,8 @@ def keep_part(shape: tuple[int, ...], p: float, key: DropoutKey) -> Array:
     """`keep_mask` of an array of `shape`, or of the part of another array that the key names."""
     if key.part is None:
         return keep_mask(shape, p, key)
-    return keep_mask(key.part.shape, p, key)[key.part.index]
+    whole, index = keep_mask(key.part.shape, p, key), key.part.index
+    return whole[tuple(beside(part, whole) for part in index) if isinstance(index, tuple) else beside(index, whole)]
 
 
 def keep_mask(shape: tuple[int, ...], p: float, key: DropoutKey) -> Array:

@@ -42,7 +42,8 @@ class Asked(NamedTuple):
 class DeviceSteps:
     """Updates of the weights on a GPU.  The model must be there, and takes its parameters from an `Arena` from now on.
 
-    graphs: whether steps are recorded and launched whole; otherwise each operation is called each time.
+    graphs: whether steps are recorded and launched whole; otherwise each operation is called each time, as always for
+    a model that computes in plain formulas (`to("cuda", fast=False)`), whose dropout the host draws.
     """
 
     def __init__(self, settings: PretrainSettings, model: BertForPreTraining, optimizer: AdamW, black_box: BlackBox,
@@ -51,7 +52,7 @@ class DeviceSteps:
 
         self.settings, self.model, self.optimizer, self.black_box = settings, model, optimizer, black_box
         self.arena = Arena(optimizer)
-        self.graphs = Graphs(graphs)
+        self.graphs = Graphs(graphs and model.fast)
         self.layouts: dict[Layout, DeviceBatch] = {}
         xp = cupy()
         self.numbers = xp.zeros(NUMBERS, np.float32)  # of the step that is computed
@@ -84,9 +85,10 @@ class DeviceSteps:
         """Everything that a step does on the GPU; no line of it looks at a number."""
         stream, x = self.model.bert.dropout_stream, batch.arrays
         assert stream is not None
+        step = x["step"] if self.model.fast else self.optimizer.steps - 1  # what draws on the host needs it there
         totals: list[Array] = []
         for row, inputs in batch.parts():
-            stream.seek(x["step"], row)
+            stream.seek(step, row)
             output = self.model(**inputs, pair_count=batch.layout.examples)
             assert output.loss is not None
             found = [output.masked_lm_loss.data, output.next_sentence_loss.data,
