@@ -6,7 +6,7 @@ called.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -97,8 +97,12 @@ def device_step(shape: Shape, way: Way, micro_batch: int | None = None, recomput
 
 
 def new_model(shape: Shape) -> BertForPreTraining:
-    """The model that everybody begins with, on the CPU."""
-    return BertForPreTraining(model_config(shape)).train()
+    """The model that everybody begins with, on the CPU.
+
+    Its weights keep the length of what they multiply, so that the loss depends on every part: with BERT's smaller
+    ones a wrong attention would not show in it.
+    """
+    return BertForPreTraining(replace(model_config(shape), initializer_range=shape.hidden ** -0.5)).train()
 
 
 def loss_of(model: BertForPreTraining, batch: dict[str, Any]) -> float:

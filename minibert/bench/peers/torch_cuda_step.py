@@ -19,48 +19,57 @@ Batch = dict[str, torch.Tensor]
 
 
 def build(arguments: dict[str, Any]) -> Served:
-    """Arguments: shape; weights, a folder; precision, of minibert.ops.cuda.blas; compiled, "" or a mode of torch."""
+    """Arguments: shape; weights, a folder; precision, of minibert.ops.cuda.blas; compiled, a mode of torch or ""."""
     if not torch.cuda.is_available():
         raise SystemExit("needs a PyTorch with CUDA, and a GPU that it finds")
-    precision, compiled = arguments["precision"], arguments["compiled"]
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.manual_seed(0)
-    model = BertForPreTraining.from_pretrained(arguments["weights"], attn_implementation="sdpa").to(DEVICE)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    pinned = {name: array.pin_memory() for name, array in flat_batch(Shape(*arguments["shape"])).items()}
-    batch = {name: array.to(DEVICE) for name, array in pinned.items()}
-    with torch.no_grad():
-        loss = loss_of(model.eval(), batch, precision == "bfloat16").item()
-    model.train()
-    forward: Callable[..., torch.Tensor] = torch.compile(loss_of, mode=compiled) if compiled else loss_of
-    losses: list[torch.Tensor] = []  # on the GPU, until somebody waits for them
-
-    def step() -> None:
-        for name, array in pinned.items():  # a step of training has a batch of its own
-            batch[name].copy_(array, non_blocking=True)
-        if compiled:
-            torch.compiler.cudagraph_mark_step_begin()
-        optimizer.zero_grad(set_to_none=True)
-        found = forward(model, batch, precision == "bfloat16")
-        found.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(found.detach().clone())
-
-    def wait() -> float:
-        found: list[float] = torch.stack(losses).tolist() if losses else [loss]
-        losses.clear()
-        torch.cuda.synchronize()
-        return found[-1]
+    training = Training(Shape(*arguments["shape"]), arguments["weights"], arguments["precision"], arguments["compiled"])
 
     def one_step() -> float:
-        step()
-        return wait()
+        training.step()
+        return training.wait()
 
     number = torch.__version__.partition("+")[0]  # without the name of the build
-    facts = {"loss": loss, "version": f"PyTorch {number}, transformers {transformers.__version__}"}
-    return Served(one_step, facts, {"round": lambda: time_round(step, wait),
+    facts = {"loss": training.loss, "version": f"PyTorch {number}, transformers {transformers.__version__}"}
+    return Served(one_step, facts, {"round": lambda: time_round(training.step, training.wait),
                                     "gpu_memory": lambda: 1e-6 * torch.cuda.max_memory_reserved()})
+
+
+class Training:
+    """A model, its optimiser and a batch.  `loss` is that before the first step, without dropout."""
+
+    def __init__(self, shape: Shape, weights: str, precision: str, compiled: str) -> None:
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.manual_seed(0)
+        self.model = BertForPreTraining.from_pretrained(weights, attn_implementation="sdpa").to(DEVICE)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
+        self.pinned = {name: array.pin_memory() for name, array in flat_batch(shape).items()}
+        self.batch = {name: array.to(DEVICE) for name, array in self.pinned.items()}
+        self.bfloat16, self.compiled = precision == "bfloat16", compiled
+        with torch.no_grad():
+            self.loss = loss_of(self.model.eval(), self.batch, self.bfloat16).item()
+        self.model.train()
+        self.forward: Callable[..., torch.Tensor] = torch.compile(loss_of, mode=compiled) if compiled else loss_of
+        self.losses: list[torch.Tensor] = []  # on the GPU, until somebody waits for them
+
+    def step(self) -> None:
+        """Ask for one step."""
+        for name, array in self.pinned.items():  # every step of a training has a batch of its own
+            self.batch[name].copy_(array, non_blocking=True)
+        if self.compiled:
+            torch.compiler.cudagraph_mark_step_begin()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.forward(self.model, self.batch, self.bfloat16)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.losses.append(loss.detach().clone())  # a compiled step would write the next one over it
+
+    def wait(self) -> float:
+        """Until all that was asked for is done: the last loss."""
+        losses: list[float] = torch.stack(self.losses).tolist() if self.losses else [self.loss]
+        self.losses.clear()
+        torch.cuda.synchronize()
+        return losses[-1]
 
 
 def loss_of(model: Any, batch: Batch, bfloat16: bool) -> torch.Tensor:
