@@ -68,7 +68,8 @@ def add_bench(commands: Any) -> None:
     parser.add_argument("--steps", type=int, metavar="N",
                         help=f"timed steps [{STEPS}; on a GPU {GPU_STEPS}, in rounds of 10]")
     parser.add_argument("--seconds", type=float, metavar="S",
-                        help=f"start no step after so many seconds of timing, even if some are left [{SECONDS:g}]")
+                        help=f"start no step after so many seconds of timing, even if some are left [{SECONDS:g}; on a "
+                             f"GPU all share them]")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True,
                         help="compare with the other libraries that are installed [on]")
     parser.add_argument("--out", type=Path, metavar="PNG",

@@ -34,9 +34,8 @@ def flag(name: str) -> str:
     ("evaluate", ["RUN", "--json", "--threads"]),
     ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads", "--device"]),
     ("lint", ["FILE", "--blank-lines"]),
-    ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--threads", "--micro-batch", "--steps",
-               "--seconds", "--peers",
-               "--out", "--json"]),
+    ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--device", "--threads",
+               "--micro-batch", "--steps", "--seconds", "--peers", "--out", "--json"]),
 ])
 def test_the_help_of_a_command_names_each_of_its_flags(command: str, flags: list[str],
                                                        minibert_command: Command) -> None:

@@ -84,7 +84,7 @@ def profile_device(shape: Shape, copy_gbs: float, micro_batch: int | None, recom
         marks.pairs.clear()
         with step.steps.graphs.stream:
             _keep_busy(MARGIN * host_ms, copy_gbs)
-            marks.around(("step", ""), step)()
+            marks.around(("step", ""), step.__call__)()
         step.wait()
         taken = {name: OpTime(*name, marks.ms(name), len(pairs)) for name, pairs in marks.pairs.items()}
     whole, *update = (taken.pop((name, "")) for name in ("step", *UPDATE.values()))
