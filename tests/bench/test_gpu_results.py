@@ -1,6 +1,7 @@
 """Numbers that follow from a measurement on a GPU, and the forms in which it is shown; no GPU is needed."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -195,7 +196,7 @@ def test_a_peer_that_is_not_installed_is_named(sitting: Sitting, tmp_path: Path)
 
 
 def test_without_cupy_the_command_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    monkeypatch.setitem(sys.modules, "cupy", None)
     assert main(["bench", "--device", "cuda", "--json"]) == 1
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("minibert: ") and err.count("\n") == 1

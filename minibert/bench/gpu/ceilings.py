@@ -40,8 +40,8 @@ class Product:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """copy_gbs: 10^9 bytes a second, read and written ones.  tflops: by precision, 10^12 operations a second of each
-    product.
+    """copy_gbs: 10^9 bytes a second, those that are read and those that are written.  tflops: 10^12 operations a second
+    of each product of float32 arrays, by the precision in which it sees them.
     """
 
     copy_gbs: float

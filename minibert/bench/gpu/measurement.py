@@ -37,7 +37,7 @@ class DeviceRow:
 
     @property
     def host_ms(self) -> float:
-        """What the host is busy with one step: the median round's."""
+        """How long the host is busy with asking for one step: the median round's."""
         return median(taken.host_ms for taken in self.rounds)
 
 

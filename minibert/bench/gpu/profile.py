@@ -68,10 +68,10 @@ def marked(marks: Marks) -> Iterator[None]:
 
 
 def profile_device(shape: Shape, copy_gbs: float, micro_batch: int | None, recompute: bool) -> Profile:
-    """Take one step, operation by operation, with marks around each; copy_gbs: the GPU's rate of copies, in 10^9 bytes.
+    """Take one step, operation by operation, with marks around each.
 
     The GPU is kept busy with copies until the host has asked for the whole step, so that between two marks it waits
-    for nobody.
+    for nobody.  copy_gbs: how many 10^9 bytes a second it copies; micro_batch, recompute: see `device_step`.
     """
     marks = Marks()
     with device_step(shape, WAY, micro_batch, recompute) as step, marked(marks):

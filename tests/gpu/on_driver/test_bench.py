@@ -7,7 +7,9 @@ import functools
 import json
 import weakref
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +67,10 @@ def shown(small: None, tmp_path_factory: pytest.TempPathFactory) -> Shown:
         found.measurement = measure_device(*arguments)
         return found.measurement
     with pytest.MonkeyPatch.context() as patch:
-        lines: list[str] = []
         patch.setattr(rounds, "measure_device", measure)
-        patch.setattr("builtins.print", lambda text: lines.append(text))
-        assert main([*COMMAND, "--no-peers", "--steps", "20", "--seconds", "600", "--out", str(picture)]) == 0
-    found.output, found.picture = "\n".join(lines), picture
+        with redirect_stdout(StringIO()) as printed:
+            assert main([*COMMAND, "--no-peers", "--steps", "20", "--seconds", "600", "--out", str(picture)]) == 0
+    found.output, found.picture = printed.getvalue(), picture
     return found
 
 
@@ -240,8 +241,27 @@ def test_a_ceiling_is_measured_in_graphs_that_copy_and_multiply() -> None:
         found = measure_ceilings(SHAPE)
     assert asked.counts["gemms"] == 2 * 3 * len(blas.PRECISIONS) * 2  # of two products, called and recorded
     assert asked.counts["graph_launches"] == (1 + 2 * len(blas.PRECISIONS)) * (1 + ceilings.TIMES)
+    seen = [event.split(" as ")[-1].split()[0] for event in asked.journal if event.startswith("gemm ")]
+    assert seen == ["gemm"] * 12 + ["tf32"] * 12 + ["bfloat16"] * 12  # float32 is not said
     assert [product.flop for product in largest_products(SHAPE)] == [2 * 39 * 24 * 96, 2 * 6 * 24 * 61]
     assert found.gemm("tf32") == max(found.tflops["tf32"].values())
+
+
+def test_a_ceiling_counts_what_is_read_and_written_and_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceilings, "_quickest_ms", lambda work: 2.0)
+    found = measure_ceilings(SHAPE)
+    assert found.copy_gbs == pytest.approx(2 * ceilings.COPIES * (1 << 14) / 2e-3 / 1e9)
+    for product, rate in found.tflops["tf32"].items():
+        assert rate == pytest.approx(3 * product.flop / 2e-3 / 1e12)
+
+
+def test_a_gpu_is_kept_busy_with_copies() -> None:
+    with record() as asked:
+        profile._keep_busy(ms=0.2, copy_gbs=0.8192)
+    assert asked.counts["d2d"] == 10  # of 16,384 bytes, read and written, at 819,200 a millisecond
+    with record() as asked:
+        profile._keep_busy(ms=1e9, copy_gbs=3000.0)
+    assert asked.counts["d2d"] == profile.MOST_COPIES
 
 
 def test_a_profile_has_every_operation_and_the_rest() -> None:
