@@ -9,9 +9,9 @@ from minibert.bench.report import WIDTH, digits, profile_table
 
 NOTES = """\
 Host: how long the host is busy with asking for one step; a step that takes about as long waits for Python. MB: what was
-taken from the GPU's memory, but for CUDA's own. Share: of the ceiling of matrix products, of float32 arrays in the row's
-precision. x: as a multiple of minibert's best row in that precision. Plain formulas draw dropout's masks on the host,
-and wait for that; their weights, too, are updated by kernels."""
+taken from the GPU's memory, but for CUDA's own. Share: of the ceiling of matrix products, of float32 arrays in the
+row's precision. x: as a multiple of minibert's best row in that precision. Plain formulas draw dropout's masks on the
+host, and wait for that; their weights, too, are updated by kernels."""
 OF_PEERS = (" PyTorch computes the last layer at every position, minibert only where it is read; its autocast stores "
             "bfloat16 arrays, whose own ceiling is higher.")
 
