@@ -38,5 +38,5 @@ def _on_gpu(name: str, precision: str, compiled: str = "") -> Contender:
 GPU_PEERS = (_on_gpu("PyTorch float32", "float32"), _on_gpu("PyTorch TF32", "tf32"),
              _on_gpu("PyTorch bfloat16 autocast", "bfloat16"),
              _on_gpu("PyTorch TF32 (compiled)", "tf32", "default"),
-             _on_gpu("PyTorch TF32 (compiled, graphs)", "tf32", "reduce-overhead"),
-             _on_gpu("PyTorch bfloat16 (compiled, graphs)", "bfloat16", "reduce-overhead"))
+             _on_gpu("PyTorch TF32 (compiled graph)", "tf32", "reduce-overhead"),
+             _on_gpu("PyTorch bfloat16 (compiled graph)", "bfloat16", "reduce-overhead"))
