@@ -28,7 +28,7 @@ class DropoutKey(NamedTuple):
     """Everything that decides which numbers are dropped."""
 
     seed: int
-    step: Any  # of training: a number, or an array of one on a GPU
+    step: Any  # of training: a number; for CUDA twins, also one on the GPU
     site: int  # which dropout of the model
     start: int = 0  # the place, in the whole batch's array, of the first number here
     part: "Part | None" = None  # when only a part of that array is computed
@@ -51,7 +51,7 @@ def keep_mask(shape: tuple[int, ...], p: float, key: DropoutKey) -> Array:
     size = int(np.prod(shape))
     block, skip = divmod(key.start, NUMBERS_A_BLOCK)
     stream = np.random.Philox(key=np.array([key.seed, key.site], np.uint64),
-                              counter=np.array([block, int(key.step), 0, 0], np.uint64))
+                              counter=np.array([block, key.step, 0, 0], np.uint64))
     words = stream.random_raw((skip + size + 3) // 4)
     numbers = words.astype("<u8", copy=False).view(np.uint16)[skip:skip + size]
     return (numbers >= round(p * LEVELS)).reshape(shape)

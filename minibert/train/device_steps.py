@@ -56,6 +56,7 @@ class DeviceSteps:
         self.graphs = Graphs(graphs and model.fast)
         self.layouts: dict[Layout, DeviceBatch] = {}
         xp = cupy()
+        xp.get_default_memory_pool().free_all_blocks()  # where weights and moments were before
         self.numbers = xp.zeros(NUMBERS, np.float32)  # of the step that is computed
         self.unread = xp.zeros((UNREAD, NUMBERS), np.float32)
         self.halted = xp.zeros(1, np.int32)
@@ -88,9 +89,10 @@ class DeviceSteps:
         """Everything that a step does on the GPU; no line of it looks at a number."""
         stream, x = self.model.bert.dropout_stream, batch.arrays
         assert stream is not None
+        step = x["step"] if self.model.fast else self.optimizer.steps - 1  # what draws on the host needs it there
         totals: list[Array] = []
         for row, inputs in batch.parts():
-            stream.seek(x["step"], row)
+            stream.seek(step, row)
             output = self.model(**inputs, pair_count=batch.layout.examples)
             assert output.loss is not None
             found = [output.masked_lm_loss.data, output.next_sentence_loss.data,

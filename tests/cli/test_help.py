@@ -36,9 +36,8 @@ def flag(name: str) -> str:
     ("lint", ["FILE", "--blank-lines"]),
     ("notebooks", ["FOLDER", "--copy-only", "--no-browser"]),
     ("lab", ["FOLDER"]),
-    ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--threads", "--micro-batch", "--steps",
-               "--seconds", "--peers",
-               "--out", "--json"]),
+    ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--device", "--threads",
+               "--micro-batch", "--steps", "--seconds", "--peers", "--out", "--json"]),
 ])
 def test_the_help_of_a_command_names_each_of_its_flags(command: str, flags: list[str],
                                                        minibert_command: Command) -> None:

@@ -260,7 +260,8 @@ def test_the_command_trains_the_tiny_preset_as_the_cpu_does(corpus: Path, tmp_pa
 
 def test_a_run_is_evaluated_on_either_device(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "run")
-    assert main(["pretrain", "--corpus", str(corpus), *FLAGS, "--out", folder, "--device", "cpu", "--hidden", "16"]) == 0
+    settings = ["--corpus", str(corpus), *FLAGS, "--hidden", "16"]
+    assert main(["pretrain", *settings, "--out", folder, "--device", "cpu"]) == 0
     capsys.readouterr()
     for arguments in (["evaluate", folder, "--json"], ["fill-mask", folder, "bama [MASK] doso"]):
         printed = []
