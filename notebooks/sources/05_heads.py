@@ -7,13 +7,15 @@ from minibert import AdamW, Tensor, lab
 from minibert import functional as F
 from minibert.debug import draw_graph
 from minibert.lab.drawing import BLUE, RED, heat
-from minibert.nn import Initializer, SelfAttention
-from minibert.nn.module import Parameter
-from minibert.ops.attention import attention, attention_backward
-from minibert.ops.attention import attention_probs as probs_of
+from minibert.nn import Initializer, Parameter, SelfAttention
+from minibert.ops.attention import attention, attention_backward, attention_probs
 from minibert.ops.linear import linear, linear_backward, matmul_backward
-from minibert.ops.shape import merge_heads, merge_heads_backward, split_heads
-from minibert.ops.shape import split_heads_backward
+from minibert.ops.shape import (
+    merge_heads,
+    merge_heads_backward,
+    split_heads,
+    split_heads_backward,
+)
 from minibert.ops.softmax import softmax_backward
 
 np.set_printoptions(precision=4, suppress=True)
@@ -233,14 +235,14 @@ dprobs = rng.standard_normal((4, 4, 4))
 def looks(x, matrices):
     """probs (A, T, T) of 4 heads."""
     q, k = (split_heads((x @ W.T)[None], 4)[0] for W in matrices)
-    return probs_of(q, k)[0]
+    return attention_probs(q, k)[0]
 
 # %% footprint-figure
 figure, axes = lab.figure(1, 2, height=1.9)
 pictures = {"Cut from the embedding": cut, "Projected": projections}
 for ax, (title, pair) in zip(axes, pictures.items()):
-    slopes = [lab.numeric_gradient(lambda x, a=a: (looks(x, pair)[a] * dprobs[a]).sum(), x8)
-              for a in range(4)]
+    slopes = [lab.numeric_gradient(
+        lambda x, a=a, pair=pair: (looks(x, pair)[a] * dprobs[a]).sum(), x8) for a in range(4)]
     touched = np.abs(slopes).sum(axis=1) > 1e-6  # 4 heads x 8 numbers
     ax.imshow(touched, cmap="Blues", vmin=0, vmax=1.4)
     ax.set(title=title, xlabel="number of the embedding", yticks=range(4), xticks=range(8))
@@ -298,7 +300,7 @@ def new_model(seed):
     """Word and position vectors, four matrices, four outputs: for any number of heads."""
     draw = np.random.default_rng(seed)
     shapes = {"E": (V, H), "P": (T, H), "out": (4 * V, H)}
-    shapes |= {W: (H, H) for W in ("Wq", "Wk", "Wv", "Wo")}
+    shapes |= dict.fromkeys(("Wq", "Wk", "Wv", "Wo"), (H, H))
     return {n: Parameter(0.3 * draw.standard_normal(shape)) for n, shape in shapes.items()}
 
 
@@ -368,7 +370,7 @@ keys = np.stack([np.cos(angles), np.sin(angles)], axis=1)  # 8 on a circle
 queries = 3 * rng.standard_normal((400, 2))
 figure, axes = lab.figure(1, 2, height=2.4, sharey=True)
 for ax, width in zip(axes, (1, 2)):
-    probs = probs_of(queries[None, None, :, :width], keys[None, None, :, :width])[0, 0]
+    probs = attention_probs(queries[None, None, :, :width], keys[None, None, :, :width])[0, 0]
     favourites = np.bincount(probs.argmax(axis=-1), minlength=8)
     print(f"width {width}: {(favourites > 0).sum()} of 8 keys are ever looked at most")
     ax.bar(range(8), favourites, color=BLUE)
@@ -381,7 +383,7 @@ def maps(model, heads):
     """Who looks at whom, the mean over the texts: (A, T, T)."""
     x = model["E"].data[ids] + model["P"].data
     q, k = (split_heads(linear(x, model[W].data)[0], heads)[0] for W in ("Wq", "Wk"))
-    return probs_of(q, k).mean(axis=0)
+    return attention_probs(q, k).mean(axis=0)
 
 
 four, pictures = models[4], maps(models[4], 4)

@@ -124,7 +124,10 @@ EXERCISES: tuple[Exercise, ...] = (
                       lambda dc, c: dc.sum(axis=(0, 2, 3)),
                   "a gate multiplies every number of its head, and what forks is summed: this is a mean":
                       lambda dc, c: (dc * c).mean(axis=(0, 2, 3)),
-                  "a gate serves all examples of the batch: sum over them, too": lambda dc, c: (dc * c).sum(axis=(2, 3)),
+                  "the examples are added up; if a loss is a mean over them, dcontext is divided already":
+                      lambda dc, c: (dc * c).sum(axis=(0, 2, 3)) / len(c),
+                  "a gate serves all examples of the batch: sum over them, too":
+                      lambda dc, c: (dc * c).sum(axis=(2, 3)),
                   "a derivative has a sign; sizes are taken afterwards, to rank heads":
                       lambda dc, c: np.abs((dc * c).sum(axis=(0, 2, 3))),
                   "the positions and numbers of a head are summed before they are multiplied; first multiply":

@@ -22,6 +22,7 @@ WRONG = {
             (lambda dq, dk, dv, Wq, Wk, Wv: dq @ Wq, "it raised ValueError")],
     "5.5": [(0.5, "one cannot be wrong"), (0.1, "without looking"), (1.0, "too large")],
     "5.6": [(lambda dc, c: dc.sum((0, 2, 3)), "multiply with the head's context"),
+            (lambda dc, c: np.einsum("batd,batd->a", dc, c) / len(c), "the examples are added up"),
             (lambda dc, c: (dc * c).sum((2, 3)), "sum over them, too"),
             (lambda dc, c: -(dc * c).sum((0, 2, 3)), "the whole has its sign turned")],
     "5.7": [(196608, "the biases of query, key and value"), (147648, "its slice of W^O goes as well"),
