@@ -242,7 +242,8 @@ figure, axes = lab.figure(1, 2, height=1.9)
 pictures = {"Cut from the embedding": cut, "Projected": projections}
 for ax, (title, pair) in zip(axes, pictures.items()):
     slopes = [lab.numeric_gradient(
-        lambda x, a=a, pair=pair: (looks(x, pair)[a] * dprobs[a]).sum(), x8) for a in range(4)]
+        lambda x, a=a, pair=pair: (looks(x, pair)[a] * dprobs[a]).sum(), x8)
+        for a in range(4)]
     touched = np.abs(slopes).sum(axis=1) > 1e-6  # 4 heads x 8 numbers
     ax.imshow(touched, cmap="Blues", vmin=0, vmax=1.4)
     ax.set(title=title, xlabel="number of the embedding", yticks=range(4), xticks=range(8))
@@ -370,7 +371,8 @@ keys = np.stack([np.cos(angles), np.sin(angles)], axis=1)  # 8 on a circle
 queries = 3 * rng.standard_normal((400, 2))
 figure, axes = lab.figure(1, 2, height=2.4, sharey=True)
 for ax, width in zip(axes, (1, 2)):
-    probs = attention_probs(queries[None, None, :, :width], keys[None, None, :, :width])[0, 0]
+    q, k = queries[None, None, :, :width], keys[None, None, :, :width]
+    probs = attention_probs(q, k)[0, 0]
     favourites = np.bincount(probs.argmax(axis=-1), minlength=8)
     print(f"width {width}: {(favourites > 0).sum()} of 8 keys are ever looked at most")
     ax.bar(range(8), favourites, color=BLUE)
