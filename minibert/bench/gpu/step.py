@@ -86,7 +86,7 @@ def device_step(shape: Shape, way: Way, micro_batch: int | None = None, recomput
     takes them.  Raises OutOfMemory when the GPU is too small.
     """
     settings = PretrainSettings(micro_batch=min(micro_batch or shape.batch, shape.batch), mask_rate=MASKED_SHARE,
-                                clip=CLIP)
+                                clip=CLIP, precision=way.precision)
     with (room_on_gpu("choose a smaller --shape or --micro-batch"), TemporaryDirectory() as run, own_memory() as pool,
           in_precision(way.precision)):
         step = DeviceStep(shape, way, settings, recompute, Path(run), pool, steps)
