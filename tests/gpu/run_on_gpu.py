@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import ctypes
 import importlib.util
+import io
 import os
 import signal
 import subprocess
@@ -22,9 +23,9 @@ from pathlib import Path
 from traceback import print_exc
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:1] = [str(ROOT), str(ROOT / "tests")]  # in the place of this script's own folder
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from gpu.native.children import environment  # noqa: E402
+from gpu.native.children import TESTS, environment  # noqa: E402
 from gpu.native.options import Options  # noqa: E402
 from gpu.native.page import Page, Skip  # noqa: E402
 from gpu.native.report import Outcome, markdown  # noqa: E402
@@ -37,6 +38,8 @@ LEAST = 10.0  # seconds left, or a section is not begun
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when every section that ran has passed, 1 otherwise."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     given = _parser().parse_args(arguments)
     options = Options(given.small, given.stand_in)
     if given.section:
@@ -101,8 +104,14 @@ def run_here(name: str, file: Path, options: Options) -> int:
 
 def run_all(chosen: Sequence[Section], options: Options, out: Path, seconds: float) -> int:
     """Every section in turn, as long as there is time; the report after each."""
-    end, outcomes = time.monotonic() + seconds, []
+    end, outcomes = time.monotonic() + seconds, list[Outcome]()
     remarks = [STAND_IN] * options.stand_in
+
+    def write() -> None:
+        waiting = [not_run(section, "its turn did not come") for section in chosen[len(outcomes):]]
+        out.write_text(markdown([*outcomes, *waiting], remarks), encoding="utf-8")
+
+    write()  # so that a file that cannot be written is no surprise at the end
     for section in chosen:
         left = end - time.monotonic()
         if left < LEAST:
@@ -113,8 +122,7 @@ def run_all(chosen: Sequence[Section], options: Options, out: Path, seconds: flo
             outcomes.append(run_section(section, options, min(left, section.seconds)))
         o = outcomes[-1]
         print(f"{o.verdict:<8} {section.name:<12} {o.seconds:>5.0f} s  {o.sentence}", flush=True)
-        out.write_text(markdown([*outcomes, *(not_run(s, "its turn did not come")
-                                              for s in chosen[len(outcomes):])], remarks), encoding="utf-8")
+        write()
     print(f"report: {out}")
     return int(not all(o.verdict in ("passed", "skipped", "not run") for o in outcomes))
 
@@ -129,9 +137,9 @@ def run_section(section: Section, options: Options, seconds: float) -> Outcome:
     """One section, in a process that is killed, with all that it started, when its time is over."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         file, start = Path(folder) / "page.json", time.monotonic()
-        child = subprocess.Popen([sys.executable, str(Path(__file__).resolve()), "--section", section.name, "--json",
-                                  str(file), *options.flags], cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
-                                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        command = [sys.executable, str(Path(__file__).resolve()), "--section", section.name, "--json", str(file)]
+        child = subprocess.Popen([*command, *options.flags], cwd=folder, env=environment(TESTS), stdout=log,
+                                 stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
         ended = ""
         try:
             if status := child.wait(seconds):
@@ -154,7 +162,8 @@ def kill(child: "subprocess.Popen[bytes]") -> None:
     """End a process and all that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # one that waits for a GPU that hangs does not end
+        child.wait(10)
 
 
 if __name__ == "__main__":

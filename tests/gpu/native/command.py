@@ -15,7 +15,7 @@ from .page import Page
 STEPS = ("--steps", 600)
 # what two cores of a CPU found after so many of these steps, with the text of Python 3.11 and NumPy 2.4
 CPU = {500: {"masked_loss": 5.129, "masked_accuracy": 0.166}, 600: {"masked_loss": 5.050, "masked_accuracy": 0.176}}
-APART = 0.1  # nats: the text, and with it the loss, differs a little between versions of Python and NumPy
+APART = 0.2  # nats: the text, and with it the loss, differs between versions of Python and NumPy
 FLOOR = 6.035  # nats: the unigram entropy of that text
 TINY = ("--steps", 3, "--warmup", 1, "--batch", 4, "--length", 24, "--vocab-size", 120, "--held-out", 0.1)
 SENTENCE = "Raise a [MASK] if the key is not found."

@@ -39,7 +39,7 @@ def compiled(page: Page, options: Options) -> None:
               f"threads, on one multiprocessor.")
     _warnings(page)
     spilled = [row[0] for row in rows if row[2]]
-    page.sentence = f"{len(rows)} kernels; local memory in {', '.join(spilled) if spilled else 'none'}"
+    page.sentence = f"{len(rows)} kernels, {len(spilled)} of them with local memory"
 
 
 def _warnings(page: Page) -> None:

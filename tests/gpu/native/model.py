@@ -1,6 +1,6 @@
 """A whole model: loss and gradients of the GPU beside NumPy's exact ones."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from models.toys import toy_batch, toy_model
@@ -13,36 +13,64 @@ from minibert.bench.synthetic import synthetic_batch
 from .accuracy import LIMIT, U, error
 from .options import Options
 from .page import Page
+from .products import precisions, seeing_factors_as
 
 SHARE = 1e-3  # of the largest number of all gradients: against no less are errors measured
 NO_GRADIENT = "self.key.bias"  # but rounding: its errors are measured against the largest number of all gradients
 DEEPER = 5  # times LIMIT: a model of several layers passes errors on
 
 
+class How(NamedTuple):
+    """Ways to compute a step."""
+
+    twins: bool = True
+    labelled_only: bool = True
+    training: bool = True
+    precision: str = "float32"
+
+    def __str__(self) -> str:
+        return ", ".join(("kernels" if self.twins else "formulas",
+                          "labelled only" if self.labelled_only else "all positions",
+                          "dropout" if self.training else "no dropout", self.precision))
+
+
+class Learnt(NamedTuple):
+    """What one forward and one backward pass give."""
+
+    loss: float
+    gradients: dict[str, np.ndarray]
+
+
+WAYS = (How(), How(labelled_only=False), How(training=False), How(labelled_only=False, training=False),
+        How(twins=False), How(twins=False, training=False))
+
+
 def model(page: Page, options: Options) -> None:
-    """A toy and BERT-mini, with and without dropout, by kernels and by formulas."""
+    """A toy and BERT-mini, with and without dropout, by kernels and by formulas, in every precision."""
     rows = []
     for size, exact, batch in _models(options):
-        for labelled_only, twins in ((False, True), (True, True), (True, False)):
-            for training in (True, False):
-                how = ", ".join(("kernels" if twins else "formulas",
-                                 "labelled only" if labelled_only else "all positions",
-                                 "dropout" if training else "no dropout"))
-                with page.checking(f"{size}, {how}"):
-                    rows.append([size, how, *_compare(page, size, exact.train(training), batch, labelled_only, twins)])
+        known: dict[tuple[bool, bool], list[Learnt]] = {}  # the CPU's, exact and in float32: the same for several ways
+        for how in (*WAYS, *(How(precision=name) for name in precisions()[1:])):
+            with page.checking(f"{size}, {how}"), seeing_factors_as(how.precision):
+                model, same = _as_float32(exact.train(how.training)), (how.labelled_only, how.training)
+                if same not in known:
+                    known[same] = [_learnt(m, batch, how.labelled_only) for m in (exact, model)]
+                mine = _learnt(model.to("cuda", fast=how.twins), batch, how.labelled_only)
+                rows.append([size, how, *_compare(page, size, how, mine, *known[same])])
     page.table(("model", "how", "loss: GPU", "NumPy", "gradient: GPU", "NumPy", "worst"), rows)
     page.note("Errors in units of u = 2^-24, as for operations; a gradient's is measured against its largest number, "
               f"or {SHARE} of the largest of all gradients where that is more; a key bias's, which is 0, against the "
-              f"largest of all. At most {DEEPER * LIMIT:.0f} u.")
-    page.sentence = (f"loss off by {max((row[2] for row in rows), default=0.0):.0f} u, gradients by "
-                     f"{max((row[4] for row in rows), default=0.0):.0f} u at most")
+              f"largest of all. At most {DEEPER * LIMIT:.0f} u in float32; other precisions are only shown.")
+    exactly = [row for row in rows if row[1].precision == "float32"]
+    page.sentence = (f"loss off by {max((row[2] for row in exactly), default=0.0):.0f} u, gradients by "
+                     f"{max((row[4] for row in exactly), default=0.0):.0f} u at most")
 
 
 def _models(options: Options) -> Any:
     """Name, float64 model, batch."""
     yield "toy", _jittered(toy_model()), toy_batch()
     if not options.small:
-        shape = Shape.preset("mini")
+        shape = Shape(vocabulary=30522, batch=8)
         config = BertConfig.preset("mini", vocab_size=shape.vocabulary, hidden_dropout_prob=0.1,
                                    attention_probs_dropout_prob=0.1)
         yield "mini", _jittered(BertForPreTraining(config, dtype=np.float64)), synthetic_batch(shape)
@@ -63,8 +91,8 @@ def _as_float32(exact: BertForPreTraining) -> BertForPreTraining:
     return model
 
 
-def _learnt(model: BertForPreTraining, batch: dict[str, Any], labelled_only: bool) -> tuple[float, dict[str, Any]]:
-    """The loss and the gradients of step 3."""
+def _learnt(model: BertForPreTraining, batch: dict[str, Any], labelled_only: bool) -> Learnt:
+    """From step 3."""
     model.zero_grad()
     stream = model.bert.dropout_stream
     assert stream is not None
@@ -72,24 +100,19 @@ def _learnt(model: BertForPreTraining, batch: dict[str, Any], labelled_only: boo
     loss = model(**batch, labelled_only=labelled_only).loss
     assert loss is not None
     loss.backward()
-    return float(loss.item()), {name: to_host(p.grad) for name, p in model.named_parameters()}
+    return Learnt(float(loss.item()), {name: to_host(p.grad) for name, p in model.named_parameters()})
 
 
-def _compare(page: Page, size: str, exact: BertForPreTraining, batch: dict[str, Any], labelled_only: bool, twins: bool
-             ) -> list[Any]:
+def _compare(page: Page, size: str, how: How, mine: Learnt, exact: Learnt, numpys: Learnt) -> list[Any]:
     """Errors of the loss and of the gradients, on the GPU and in NumPy's float32."""
-    loss, gradients = _learnt(exact, batch, labelled_only)
-    largest = max(float(np.abs(g).max()) for g in gradients.values())
-    least = {name: largest * (1.0 if NO_GRADIENT in name else SHARE) for name in gradients}
-    found = []
-    for model in (_as_float32(exact).to("cuda", fast=twins), _as_float32(exact)):
-        mine, others = _learnt(model, batch, labelled_only)
-        off = {name: error(others[name], gradient, least[name]) for name, gradient in gradients.items()}
-        found.append((abs(mine - loss) / abs(loss) / U, off))
-    (of_loss, of_gradients), (numpys_loss, numpys) = found
-    page.check(of_loss <= LIMIT, f"{size}: the loss is off by {of_loss:,.0f} u")
-    for name, off in of_gradients.items():
-        page.check(off <= DEEPER * LIMIT, f"{size}: the gradient of {name} is off by {off:,.0f} u, NumPy's by "
-                                          f"{numpys[name]:,.0f} u")
-    worst = max(of_gradients, key=lambda name: of_gradients[name])
-    return [of_loss, numpys_loss, of_gradients[worst], max(numpys.values()), worst]
+    largest = max(float(np.abs(g).max()) for g in exact.gradients.values())
+    errors = [{name: error(found.gradients[name], gradient, largest * (1.0 if NO_GRADIENT in name else SHARE))
+               for name, gradient in exact.gradients.items()} for found in (mine, numpys)]
+    of_loss, numpys_loss = (abs(found.loss - exact.loss) / abs(exact.loss) / U for found in (mine, numpys))
+    shown_only = how.precision != "float32"
+    page.check(shown_only or of_loss <= LIMIT, f"{size}, {how}: the loss is off by {of_loss:,.0f} u")
+    for name, off in errors[0].items():
+        page.check(np.isfinite(off) and (shown_only or off <= DEEPER * LIMIT), f"{size}, {how}: the gradient of {name} "
+                   f"is off by {off:,.0f} u, NumPy's by {errors[1][name]:,.0f} u")
+    worst = max(errors[0], key=lambda name: errors[0][name])
+    return [of_loss, numpys_loss, errors[0][worst], max(errors[1].values()), worst]

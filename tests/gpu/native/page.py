@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from traceback import format_exc
+from traceback import extract_tb, print_exc
 from typing import Any
 
 FEW = 25  # failures that are shown
+ROOT = Path(__file__).parents[3]
 
 
 class Skip(Exception):
@@ -40,9 +41,11 @@ class Page:
         """What is raised inside this block is a check of the section that did not hold, and not its end."""
         try:
             yield
-        except Exception:
-            lines = format_exc().strip().splitlines()
-            self.check(False, f"{what}: {lines[-1]} ({lines[-3].strip() if len(lines) > 2 else ''})")
+        except Exception as error:
+            ours = [f for f in extract_tb(error.__traceback__) if f.filename.startswith(str(ROOT)) and f.line]
+            print_exc()
+            self.check(False, f"{what}: {type(error).__name__}: {error} ({Path(ours[-1].filename).name}:"
+                              f"{ours[-1].lineno}: {ours[-1].line})")
 
     def note(self, text: str) -> None:
         """A paragraph."""

@@ -50,7 +50,7 @@ def products(page: Page, options: Options) -> None:
     page.table(("precision", "length of the sums", "largest error / allowed", "rms error / (sqrt(k) rms factor)"), rows)
     page.note("Allowed is (2 u + u^2 + k 2^-24) sum |a b|, which rounding every factor to the nearest keeps "
               "(u = 0, 2^-11, 2^-8); up to 2 passes here, because hardware may cut bits off instead. The last column "
-              "is about u where factors are rounded, on random numbers.")
+              "is between u / 2 and u where factors are rounded, on random numbers.")
     _double(page, rng)
     if len(precisions()) == 1:
         page.note("This minibert has no set_precision: tf32 and bfloat16 were not tried.")

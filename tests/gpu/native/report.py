@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 
 from .page import FEW, Page, fenced
 from .sections import Section
@@ -23,7 +24,9 @@ class Outcome:
         page, failures = self.page, len(self.page.failures)
         if self.verdict in ("skipped", "not run"):
             return page.skipped
-        count = f"{failures} of {page.held + failures} checks failed" if failures else ""
+        count = ""
+        if failures:
+            count = f"{failures} of {page.held + failures} checks failed: {shorten(page.failures[0], 160)}"
         return "; ".join(filter(None, [count, page.sentence])) or "it found nothing"
 
 
