@@ -136,7 +136,7 @@ def not_run(section: Section, why: str) -> Outcome:
 def run_section(section: Section, options: Options, seconds: float) -> Outcome:
     """One section, in a process that is killed, with all that it started, when its time is over."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
-        file, start = Path(folder) / "page.json", time.monotonic()
+        file, start, over = Path(folder) / "page.json", time.monotonic(), False
         command = [sys.executable, str(Path(__file__).resolve()), "--section", section.name, "--json", str(file)]
         child = subprocess.Popen([*command, *options.flags], cwd=folder, env=environment(TESTS), stdout=log,
                                  stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
@@ -146,16 +146,20 @@ def run_section(section: Section, options: Options, seconds: float) -> Outcome:
                 ended = f"its process ended with status {status}" if status > 0 else (
                     f"its process was ended by {signal.Signals(-status).name}")
         except subprocess.TimeoutExpired:
-            ended = f"it was stopped after {seconds:.0f} s"
+            over = seconds < section.seconds
+            ended = "" if over else f"it was stopped after {seconds:.0f} s"
         finally:
             kill(child)
         page = Page.read(file)
         if ended:
             page.failures.append(ended)
+        elif over:
+            page.skipped = "the time was over before its end"
         elif not file.exists():
             page.failures.append("its process wrote nothing")
         log.seek(0)
-        return Outcome(section, page, page.verdict, time.monotonic() - start, log.read().decode(errors="replace"))
+        verdict = "not run" if page.verdict == "skipped" and over else page.verdict
+        return Outcome(section, page, verdict, time.monotonic() - start, log.read().decode(errors="replace"))
 
 
 def kill(child: "subprocess.Popen[bytes]") -> None:

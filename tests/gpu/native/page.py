@@ -80,7 +80,7 @@ class Page:
     @property
     def verdict(self) -> str:
         """In a word.  What did not come to its end has failed."""
-        if self.skipped:
+        if self.skipped and not self.failures:
             return "skipped"
         return "passed" if self.complete and not self.failures and self.held else "FAILED"
 

@@ -18,6 +18,7 @@ from .timing import microseconds
 FACTOR = {"float32": 0.0, "tf32": 2.0**-11, "bfloat16": 2.0**-8}
 LENGTHS = (1, 9, 130, 768, 4096)  # of the sums
 STACKS = ((), (4,), (2, 3))
+LARGE = 8192  # rows and columns: what the GPU reaches at best
 FLAGS = tuple(itertools.product([False, True], repeat=2))
 
 
@@ -92,7 +93,7 @@ def _rates(options: Options) -> Iterator[list[Any]]:
     shapes = {"projection": ((N, H), (H, H), 1), "feed-forward": ((N, H), (H, 4 * H), 1),
               "its weight's gradient": ((H, N), (N, 4 * H), 1), "words": ((M, H), (H, V), 1),
               "scores": ((T, D), (D, T), B * A), "context": ((T, T), (T, D), B * A),
-              "large": ((8192,) * 2, (8192,) * 2, 1)}
+              "large": ((LARGE, LARGE), (LARGE, LARGE), 1)}
     for what, ((n, k), (_, m), stack) in shapes.items():
         a, b = (_varied(stack, *shape) for shape in ((n, k), (k, m)))
         row: list[Any] = [f"{what}: {stack} x ({n} x {k}) ({k} x {m})"]

@@ -25,7 +25,7 @@ SECTIONS = (
     Section("twins", "operations", 150, "Our kernels beside the formulas"),
     Section("dropout", "operations", 30, "Dropout's bits are NumPy's"),
     Section("products", "products", 60, "Matrix products in every precision"),
-    Section("model", "model", 90, "A whole model: loss and gradients"),
+    Section("model", "model", 120, "A whole model: loss and gradients"),
     Section("training", "training", 120, "Training: the CPU's numbers, the same bits, on from anywhere"),
     Section("waiting", "waiting", 90, "A step is asked for, and not waited for"),
     Section("command", "command", 240, "The command, as a user calls it"),
@@ -34,6 +34,6 @@ SECTIONS = (
     Section("bandwidth", "bandwidth", 60, "Bandwidth of each kernel"),
     Section("bench", "bench", 240, "A training step beside PyTorch"),
     Section("sanitizer", "sanitizer", 240, "compute-sanitizer"),
-    Section("formulas", "operations", 120, "The plain formulas with CuPy"),
+    Section("formulas", "operations", 180, "The plain formulas with CuPy"),
 )
 HIDDEN = (Section("all-twins", "sanitizer", 60, "What the sanitizer runs"),)
