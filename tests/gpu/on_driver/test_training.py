@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from train import tiny
 from train.process import interrupt_after
 
 from minibert import BertForPreTraining
-from minibert.backend import to_host
 from minibert.cli import main
 from minibert.errors import InputError
 from minibert.interop.safetensors import read_arrays
@@ -22,11 +20,11 @@ from minibert.ops.cuda import blas
 from minibert.ops.cuda.graph import Graph
 from minibert.train import pretrain as pretraining
 from minibert.train.black_box import Diverged
-from minibert.train.device_steps import UNREAD, DeviceSteps
+from minibert.train.device_steps import UNREAD
 from minibert.train.loop import Trainer
-from minibert.train.pretrain import Loaded, pretrain, resume
-from minibert.train.steps import Finished
+from minibert.train.pretrain import resume
 
+from ..device_runs import SPOILED, prepared, spoiled, state, taken, trainer_of, with_nan
 from ..driver.record import record
 
 # What a step of the run below asks for: fewer is progress, more is not
@@ -48,47 +46,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_corpus(tmp_path_factory.mktemp("text") / "corpus.txt")
 
 
-def prepared(folder: Path, corpus: Path, **changes: Any) -> Path:
-    """A run folder with settings, vocabulary and text, and no step trained."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretraining, "_train", lambda *arguments: True)
-        pretrain(tiny.settings(corpus, **{"micro_batch": 5, "start": "random", **changes}), folder, 1, tiny.quiet)
-    return folder
-
-
 @pytest.fixture
 def prepare(tmp_path: Path, corpus: Path) -> Callable[..., Path]:
     """Make a run folder in which no step was taken."""
     return lambda **changes: prepared(tmp_path / f"run-{len(list(tmp_path.iterdir()))}", corpus, **changes)
-
-
-def trainer_of(folder: Path, device: str, graphs: bool = True, fast: bool = True, **changes: Any) -> Trainer:
-    loaded = Loaded.read(folder)
-    loaded = replace(loaded, settings=replace(loaded.settings, **changes))
-    model, optimizer = loaded.begin(device)
-    model.to(device, fast)
-    model.train().bert.encoder.recompute = loaded.settings.recompute
-    trainer = Trainer(loaded.run, loaded.settings, model, optimizer, loaded.batches(), loaded.held_out(), 1)
-    if not graphs:
-        trainer.steps.close()
-        assert isinstance(trainer.steps, DeviceSteps)
-        trainer.steps = DeviceSteps(loaded.settings, model, optimizer, trainer.steps.black_box, graphs=False)
-    return trainer
-
-
-def taken(trainer: Trainer, steps: int) -> list[Finished]:
-    with closing(trainer.steps):
-        for _ in range(steps):
-            trainer.step()
-        trainer.settle()
-    return trainer.recent
-
-
-def state(trainer: Trainer) -> dict[str, np.ndarray]:
-    names = [name for name, _ in trainer.model.named_parameters()]
-    columns = [[p.data for p in trainer.optimizer.parameters], trainer.optimizer.m, trainer.optimizer.v]
-    return {f"{part} {name}": to_host(array).copy() for part, arrays in zip("wmv", columns, strict=True)
-            for name, array in zip(names, arrays, strict=True)}
 
 
 def near(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -193,20 +154,6 @@ def test_a_run_goes_on_from_any_device_to_any(prepare: Callable[..., Path], monk
 
 
 # -------------------------------------------------------------------------------------------------- coming to grief
-def spoiled(trainer: Trainer, at: int, spoil: Callable[[Trainer], None], steps: int) -> None:
-    with closing(trainer.steps):
-        for number in range(steps):
-            if number == at - 1:
-                trainer.settle()
-                spoil(trainer)
-            trainer.step()
-        trainer.settle()
-
-
-def with_nan(trainer: Trainer) -> None:
-    trainer.model.bert.pooler.dense.weight.data[2, 3] = np.nan
-
-
 def with_huge_gain(trainer: Trainer) -> None:
     trainer.model.cls.predictions.transform.LayerNorm.weight.data *= 1e5
 
@@ -226,7 +173,7 @@ def test_a_step_that_comes_to_grief_and_all_after_it_change_nothing(
     assert int(saved["step"]) == at - 1
     for name, numbers in state(sound).items():
         part, parameter = name.split()
-        if part != "w" or parameter not in ("bert.pooler.dense.weight", "cls.predictions.transform.LayerNorm.weight"):
+        if part != "w" or parameter not in (SPOILED, "cls.predictions.transform.LayerNorm.weight"):
             np.testing.assert_array_equal(saved[f"{'weight' if part == 'w' else part}.{parameter}"], numbers)
 
 
