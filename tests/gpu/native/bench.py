@@ -47,6 +47,6 @@ def rows_of(preset: str, found: dict[str, Any]) -> Iterator[list[Any]]:
         yield [preset, name, *("-" if row[column] is None else row[column] for column in COLUMNS), row["version"]]
     for name, reason in found["left_out"].items():
         yield [preset, name, *("-" for _ in COLUMNS), reason]
-    rates = {precision: max(products.values()) for precision, products in found["gemm_tflops"].items()}
-    yield [preset, "ceilings", *("-" for _ in COLUMNS), f"copies {found['copy_gb_per_s']:.0f} GB/s; products " + ", ".join(
-        f"{precision} {rate:.1f} TFLOP/s" for precision, rate in rates.items())]
+    rates = ", ".join(f"{precision} {max(products.values()):.1f} TFLOP/s"
+                      for precision, products in found["gemm_tflops"].items())
+    yield [preset, "ceilings", *("-" for _ in COLUMNS), f"copies {found['copy_gb_per_s']:.0f} GB/s; products {rates}"]

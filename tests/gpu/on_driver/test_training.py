@@ -22,7 +22,7 @@ from minibert.train import pretrain as pretraining
 from minibert.train.black_box import Diverged
 from minibert.train.device_steps import UNREAD
 from minibert.train.loop import Trainer
-from minibert.train.pretrain import resume
+from minibert.train.pretrain import pretrain, resume
 
 from ..device_runs import SPOILED, prepared, spoiled, state, taken, trainer_of, with_nan
 from ..driver.record import record
