@@ -75,4 +75,8 @@ def _flat(arrays: list[Any]) -> Array:
 
 def _same(x: Any, y: Any) -> bool:
     x, y = np.asarray(x), np.asarray(y)
-    return x.shape == y.shape and bool(np.abs(x - y).max(initial=0.0) <= FITS * max(np.abs(y).max(initial=0.0), 1e-300))
+    if x.shape != y.shape or not np.array_equal(np.isfinite(x), np.isfinite(y)):
+        return False
+    finite = np.isfinite(y)  # infinity and NaN, as of an overflow, are the same wherever both have them
+    x, y = x[finite], y[finite]
+    return bool(np.abs(x - y).max(initial=0.0) <= FITS * max(np.abs(y).max(initial=0.0), 1e-300))

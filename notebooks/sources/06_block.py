@@ -373,7 +373,9 @@ figure, (left, right) = lab.figure(1, 2)
 for step, colour, label in ((block, BLUE, "with both residuals"),
                             (forgetful, RED, "second one forgotten")):
     left.plot(likeness(step), "o-", color=colour, markersize=3, label=label)
-    right.semilogy(directions(step), color=colour, label=label)
+    right.semilogy(strengths := directions(step), color=colour, label=label)
+    print(f"{label}: the weakest direction comes back {strengths[-1] / strengths[0]:.0e}"
+          " times as strong as the strongest")
 left.set(title="How much of itself is left", xlabel="layers",
          ylabel="cosine with the start")
 right.set(title="What comes back through 12 layers", xlabel="direction, sorted",
