@@ -5,15 +5,30 @@ Operations take their array module from their arguments, so the same formula run
 operations the only code that knows CuPy, which is imported when the first array goes to a GPU.
 """
 
+import ctypes
+import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from minibert import gpu_faults
 from minibert.errors import InputError
 
 Array = Any  # numpy.ndarray, or an array of a library that follows NumPy's interface
 DEVICES = ("cpu", "cuda")
+CHOICES = ("auto", *DEVICES)
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+class OutOfMemory(InputError):
+    """A GPU's memory, `total` bytes, is full."""
+
+    def __init__(self, message: str, total: int) -> None:
+        super().__init__(message)
+        self.total = total
 
 
 def array_module(x: Array) -> Any:
@@ -39,12 +54,12 @@ def to_host(x: Array) -> Any:
 
 
 def to_device(x: Array, device: str) -> Array:
-    """The same numbers on "cpu" or "cuda"; x itself when it is there.
+    """The same numbers on "cpu" or "cuda"; x itself when it is there.  "auto" as in `choose_device`.
 
     Raises InputError when there is no such device, or none that can be used.
     """
     if device not in DEVICES:
-        raise InputError(f"there is no device {device!r}: choose one of {', '.join(DEVICES)}")
+        device = choose_device(device)
     if device == device_of(x):
         return x
     return to_host(x) if device == "cpu" else cupy().asarray(x)
@@ -55,16 +70,77 @@ def beside(x: Any, like: Array) -> Any:
     return to_device(x, device_of(like)) if is_array(x) else x
 
 
+def choose_device(name: str) -> str:
+    """"cpu" or "cuda"; for "auto", "cuda" where CuPy is installed and can compute on a GPU, and "cpu" elsewhere.
+
+    Raises InputError for another name, and for "cuda", where it cannot be used, saying why.
+    """
+    if name not in CHOICES:
+        raise InputError(f"there is no device {name!r}: choose one of {', '.join(CHOICES)}")
+    if name == "cuda":
+        check_cuda()
+    elif name == "auto":
+        try:
+            name = "cuda" if _worth_importing() and check_cuda() else "cpu"
+        except InputError:
+            name = "cpu"
+    return name
+
+
+def check_cuda() -> bool:
+    """True when a GPU computes what it is asked to.  Raises InputError, saying what keeps it from that."""
+    xp = cupy()
+    try:
+        ones = xp.ones((2, 2), np.float32)
+        (ones @ ones).sum().item()  # needs a compiler, cuBLAS and memory: any of them may be missing
+    except MemoryError as error:
+        raise out_of_memory(error) from error
+    except Exception as error:
+        raise InputError(gpu_faults.why_not_computing(error)) from error
+    return True
+
+
+def _worth_importing() -> bool:
+    """Whether CuPy is here already, or is installed beside a driver: importing it takes a while."""
+    if "cupy" in sys.modules:
+        return True
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:
+        return False
+    return True
+
+
 def cupy() -> Any:
     """CuPy, where it is installed and finds a GPU.  Raises InputError, saying what is missing."""
     try:
         import cupy
-    except ImportError as error:
-        raise InputError("computing on a GPU needs CuPy: pip install 'minibert[gpu]'") from error
-    if not cupy.cuda.is_available():
-        raise InputError("CuPy finds no GPU: is there one, and does `nvidia-smi` list it? Its driver must be at least "
-                         "as new as the CUDA that CuPy was built for")
+        found = cupy.cuda.is_available()
+    except Exception as error:  # what a damaged package raises may be anything
+        raise InputError(gpu_faults.why_not_imported(error)) from error
+    if not found:
+        raise InputError(gpu_faults.why_no_device(cupy.cuda.runtime))
     return cupy
+
+
+@contextmanager
+def room_on_gpu(advice: str) -> Iterator[None]:
+    """Inside this block a full GPU raises OutOfMemory, with the amounts and with `advice`."""
+    try:
+        yield
+    except MemoryError as error:
+        if not type(error).__module__.startswith("cupy"):
+            raise
+        full = out_of_memory(error)
+        raise OutOfMemory(f"{full}: {advice}", full.total) from error
+
+
+def out_of_memory(error: MemoryError) -> OutOfMemory:
+    """CuPy's OutOfMemoryError as one sentence, without what to do: how much was asked for, is in use, and is there."""
+    free, total = cupy().cuda.runtime.memGetInfo()
+    return OutOfMemory(gpu_faults.no_room(error, free, total), total)
 
 
 def row_dots(x: Array, y: Array) -> Array:

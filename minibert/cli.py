@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from minibert.backend import OutOfMemory
 from minibert.bench.command import add_bench
 from minibert.debug.commands.card import add_card
 from minibert.debug.commands.doctor import add_doctor
@@ -17,6 +18,7 @@ from minibert.debug.commands.replay import add_replay
 from minibert.debug.commands.step import add_step
 from minibert.embed_command import add_embed_command
 from minibert.errors import InputError
+from minibert.flags import add_command, add_device, add_threads
 from minibert.lab.commands import add_lab, add_notebooks
 from minibert.train.settings import PretrainSettings
 
@@ -82,16 +84,18 @@ def _parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_pretrain(commands)
-    fill = _add(commands, "fill-mask", "guess the words behind [MASK]", fill_mask_command)
+    fill = add_command(commands, "fill-mask", "guess the words behind [MASK]", fill_mask_command)
     fill.add_argument("folder", type=Path, metavar="RUN", help="a run or model folder")
     fill.add_argument("text", help='such as "Return the [MASK] of the list."')
     fill.add_argument("--top", type=int, default=5, help="guesses for each [MASK] [%(default)s]")
+    add_device(fill)
     add_embed_command(commands)
-    evaluate = _add(commands, "evaluate", "evaluate a run on its held-out documents", evaluate_command)
+    evaluate = add_command(commands, "evaluate", "evaluate a run on its held-out documents", evaluate_command)
     evaluate.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    _add_threads(evaluate)
-    check = _add(commands, "lint", "check text files before training on them", lint_command, epilog=CORPUS)
+    add_device(evaluate)
+    add_threads(evaluate)
+    check = add_command(commands, "lint", "check text files before training on them", lint_command, epilog=CORPUS)
     check.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text")
     check.add_argument("--blank-lines", choices=("document", "paragraph"), default="document",
                        help="what a blank line ends [%(default)s]")
@@ -100,20 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands: Any, name: str, help: str, run: Any, **details: Any) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                 **{"description": help[0].upper() + help[1:] + ".", **details})
-    parser.set_defaults(run=run)
-    return parser
-
-
 def _add_pretrain(commands: Any) -> None:
-    parser = _add(commands, "pretrain", "train a BERT from nothing", _pretrain_or_explain, description=PRETRAIN,
+    parser = add_command(commands, "pretrain", "train a BERT from nothing", pretrain_command, description=PRETRAIN,
                   epilog=CORPUS)
     folder = parser.add_argument_group("run")
     folder.add_argument("--out", type=Path, metavar="RUN", help="folder of the run [runs/pretrain-1, -2, ...]")
     folder.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run; its settings stay as they are")
-    _add_threads(folder)
+    add_device(folder)
+    add_threads(folder)
     groups: dict[str, Any] = {}
     for field in fields(PretrainSettings):
         details = dict(field.metadata)
@@ -138,15 +136,31 @@ def _add_setting(group: Any, name: str, default: Any, details: dict[str, Any]) -
         group.add_argument(flag, type=kind, **details)
 
 
-def _add_threads(parser: Any) -> None:
-    parser.add_argument("--threads", type=int, metavar="N",
-                        help="threads to compute on; the result is the same bits for any number [all cores]")
-
-
 def pretrain_command(options: argparse.Namespace) -> int:
-    """`minibert pretrain`."""
-    from minibert.train.pretrain import check_threads, pretrain, resume, usable_threads
+    """`minibert pretrain`, and if it comes to grief, where and why."""
+    from minibert.train.black_box import Diverged
     from minibert.train.run import next_free_folder
+
+    folder = options.resume or options.out or next_free_folder()
+    try:
+        return 0 if _pretrain(options, folder) else INTERRUPTED
+    except Diverged as error:
+        if error.recorded:
+            from minibert.debug.blaming.diverged import explain
+
+            print("\n" + explain(folder), flush=True)
+        raise
+    except OutOfMemory as error:
+        from minibert.debug.accounts.room import room
+        from minibert.train.pretrain import Loaded
+
+        print("\n" + room(Loaded.read(folder), error.total), flush=True)
+        raise
+
+
+def _pretrain(options: argparse.Namespace, folder: Path) -> bool:
+    """Begin a run in `folder`, or go on with it."""
+    from minibert.train.pretrain import check_threads, pretrain, resume, usable_threads
 
     given = {f.name: getattr(options, f.name) for f in fields(PretrainSettings) if hasattr(options, f.name)}
     threads = check_threads(usable_threads() if options.threads is None else options.threads)
@@ -154,24 +168,10 @@ def pretrain_command(options: argparse.Namespace) -> int:
         if given or options.out:
             names = ", ".join("--" + name.replace("_", "-") for name in [*given, *(["out"] if options.out else [])])
             raise InputError(f"--resume goes on with the settings of the run, so {names} cannot be given with it")
-        return 0 if resume(options.resume, threads) else INTERRUPTED
+        return resume(folder, threads, device=options.device)
     if "corpus" in given:
         given["corpus"] = tuple(str(Path(file).resolve()) for file in given["corpus"])
-    settings = PretrainSettings(**given)
-    return 0 if pretrain(settings, options.out or next_free_folder(), threads) else INTERRUPTED
-
-
-def _pretrain_or_explain(options: argparse.Namespace) -> int:
-    """`minibert pretrain`, and if it comes to grief, the operation at which it did."""
-    from minibert.debug.blaming.diverged import explain
-    from minibert.train.black_box import Diverged
-
-    try:
-        return pretrain_command(options)
-    except Diverged as error:
-        if error.recorded:
-            print("\n" + explain(error.run.path), flush=True)
-        raise
+    return pretrain(PretrainSettings(**given), folder, threads, device=options.device)
 
 
 def fill_mask_command(options: argparse.Namespace) -> int:
@@ -182,7 +182,8 @@ def fill_mask_command(options: argparse.Namespace) -> int:
 
     if options.top < 1:
         raise InputError(f"--top must be at least 1, not {options.top}")
-    model, tokenizer = BertForPreTraining.from_pretrained(options.folder), Tokenizer.load(options.folder)
+    model = BertForPreTraining.from_pretrained(options.folder, device=options.device)
+    tokenizer = Tokenizer.load(options.folder)
     for number, guesses in enumerate(fill_mask(model, tokenizer, options.text, options.top), 1):
         print(f"[MASK] {number}")
         for guess in guesses:
@@ -195,7 +196,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
     from minibert.train.pretrain import check_threads, evaluate_run, usable_threads
 
     threads = check_threads(usable_threads() if options.threads is None else options.threads)
-    numbers, report = evaluate_run(options.folder, threads)
+    numbers, report = evaluate_run(options.folder, threads, options.device)
     print(json.dumps(numbers) if options.json else report)
     return 0
 

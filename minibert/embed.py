@@ -2,7 +2,7 @@
 
 Texts of similar length share a batch, so little is padded; each thread computes whole batches, so all cores are
 busy with everything and not only with matrix products. The batches depend on the texts alone: the vectors are the
-same bits on any number of threads.
+same bits on any number of threads. A GPU is asked for one batch after the other, each large enough to keep it busy.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, beside, device_of, room_on_gpu, to_host
 from minibert.errors import InputError
 from minibert.fill_mask import check_same_vocabulary, check_unicode
 from minibert.graph import no_grad
@@ -30,6 +30,7 @@ from minibert.train.pretrain import usable_threads
 Pooling = Literal["mean", "cls", "pooler"]
 WINDOW = 8192  # texts that are sorted by length together, and more than which are never held as tokens
 BATCH_TOKENS = 1024  # matrix products are at full speed from a quarter of this on; more falls out of the caches
+GPU_BATCH_TOKENS = 16384  # one batch is to keep all of a GPU busy
 SHARES = 16  # few texts are cut into about so many batches, to keep several cores busy
 SPECIAL = 2  # [CLS] before a text and [SEP] after it
 
@@ -44,23 +45,27 @@ class Done(NamedTuple):
 
 
 def embed(model: BertModel | BertForPreTraining, tokenizer: Tokenizer, texts: Iterable[str], pooling: Pooling = "mean",
-          threads: int | None = None, batch_tokens: int = BATCH_TOKENS,
+          threads: int | None = None, batch_tokens: int | None = None,
           watch: Callable[[Done], object] | None = None) -> Array:
     """One vector a text, in the order of `texts`: (N, H), in the model's dtype; dropout is off.
 
     pooling: "mean" of the last hidden states of all tokens, [CLS] and [SEP] among them; "cls", the state of [CLS];
     "pooler", the pooler's output.  texts: a list or an iterator, read piece by piece; "" is [CLS] [SEP], and a
     literal "[MASK]" is ordinary text.  threads: all cores unless given; any number gives the same bits.
+    A model on a GPU computes there, and the vectors come back as an array of NumPy's.
+    batch_tokens: the most tokens of a batch, padding among them, unless one text has more.
     A text longer than the model is cut at its end, [SEP] being kept; how many were is told to `watch`, which is
     called after every batch, or without one in a warning.
-    Raises InputError for text that is no Unicode, an unknown pooling, or a tokenizer of another vocabulary.
+    Raises InputError for text that is no Unicode, an unknown pooling, a tokenizer of another vocabulary, or a full GPU.
     """
     bert = model.bert if isinstance(model, BertForPreTraining) else model
     threads = usable_threads() if threads is None else threads
+    if batch_tokens is None:
+        batch_tokens = GPU_BATCH_TOKENS if _on_gpu(bert) else BATCH_TOKENS
     _check(bert, tokenizer, texts, pooling, threads, batch_tokens)
     vectors = np.empty((length_hint(texts, 0), bert.config.hidden_size), bert.pooler.dense.weight.dtype)
     count = cut = 0
-    with single_threaded_blas(), _dropout_off(bert), _pool(threads) as pool:
+    with single_threaded_blas(), _dropout_off(bert), _pool(threads) as pool, room_on_gpu("lower batch_tokens"):
         for pieces in _tokenised(tokenizer, texts, pool):
             vectors = _with_room(vectors, count + len(pieces))
             for rows, found, done in _embed_window(bert, tokenizer, pieces, pooling, batch_tokens, pool):
@@ -123,24 +128,30 @@ def _embed_window(bert: BertModel, tokenizer: Tokenizer, pieces: list[Array], po
     longest = bert.config.max_position_embeddings
     wanted = np.array([len(ids) for ids in pieces]) + SPECIAL
     lengths = np.minimum(wanted, longest)
-    parts = list(cut_by_length(lengths, batch_tokens))
+    alone = _on_gpu(bert)  # one thread keeps it busy, and that is this one
+    parts = list(cut_by_length(lengths, batch_tokens, 1 if alone else SHARES))
 
     def run(rows: Array) -> Array:
         return _vectors(bert, _batch([pieces[row] for row in rows], lengths[rows], tokenizer), lengths[rows], pooling)
 
-    for rows, found in zip(parts, pool.map(run, parts), strict=True):
+    for rows, found in zip(parts, map(run, parts) if alone else pool.map(run, parts), strict=True):
         tokens = int(lengths[rows].sum())
-        yield rows, found, Done(len(rows), tokens, len(rows) * int(lengths[rows[0]]) - tokens,
-                                int((wanted[rows] > longest).sum()))
+        yield rows, to_host(found), Done(len(rows), tokens, len(rows) * int(lengths[rows[0]]) - tokens,
+                                         int((wanted[rows] > longest).sum()))
 
 
-def cut_by_length(lengths: Array, batch_tokens: int) -> Iterator[Array]:
+def _on_gpu(bert: BertModel) -> bool:
+    return device_of(bert.pooler.dense.weight.data) == "cuda"
+
+
+def cut_by_length(lengths: Array, batch_tokens: int, shares: int = SHARES) -> Iterator[Array]:
     """The texts of these lengths (N,) in batches of similar ones, the longest first, as arrays of row numbers.
 
     Batch size x longest text is at most `batch_tokens`, unless a single text is longer, and less where the texts
-    are few, so that there are batches for all threads. It must not depend on how many threads there are.
+    are few, so that there are about `shares` batches, some for every thread. That number must not depend on how many
+    threads there are.
     """
-    fair = max(int(lengths.sum()) // SHARES, BATCH_TOKENS // 4)
+    fair = max(int(lengths.sum()) // shares, BATCH_TOKENS // 4)
     limit = min(batch_tokens, fair)
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -172,7 +183,7 @@ def _vectors(bert: BertModel, batch: Array, lengths: Array, pooling: str) -> Arr
     states = output.last_hidden_state.data                                # (B, T, H)
     if pooling == "cls":
         return states[:, 0].copy()  # a view would keep the states of every token
-    weights = (text / lengths[:, None]).astype(states.dtype)
+    weights = beside((text / lengths[:, None]).astype(states.dtype), states)
     return (weights[:, None] @ states)[:, 0]
 
 

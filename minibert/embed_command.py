@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.errors import InputError
+from minibert.flags import add_command, add_device, add_threads
 
 if TYPE_CHECKING:  # what computes is imported when the command runs, so that help comes at once
     from minibert.backend import Array
@@ -57,9 +58,8 @@ class Lines:
 
 def add_embed_command(commands: Any) -> None:
     """Add the command and its flags to the parser of all commands."""
-    parser = commands.add_parser("embed", help="turn lines of text into vectors, or find the nearest ones",
-                                 description=EMBED, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(run=embed_command)
+    parser = add_command(commands, "embed", "turn lines of text into vectors, or find the nearest ones", embed_command,
+                         description=EMBED)
     parser.add_argument("folder", type=Path, metavar="RUN", help="a run or model folder")
     parser.add_argument("files", nargs="*", metavar="FILE", help="UTF-8 text, one text a line [standard input]")
     parser.add_argument("--out", type=Path, metavar="FILE",
@@ -69,8 +69,8 @@ def add_embed_command(commands: Any) -> None:
                              "[%(default)s]")
     parser.add_argument("--nearest", metavar="TEXT", help="print the lines nearest to this text by cosine")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many of the nearest lines [%(default)s]")
-    parser.add_argument("--threads", type=int, metavar="N",
-                        help="threads to compute on; the vectors are the same bits for any number [all cores]")
+    add_threads(parser, "the vectors are")
+    add_device(parser)
 
 
 def embed_command(options: argparse.Namespace) -> int:
@@ -83,7 +83,8 @@ def embed_command(options: argparse.Namespace) -> int:
     threads = check_threads(usable_threads() if options.threads is None else options.threads)
     out = options.out or (DEFAULT_OUT if options.nearest is None else None)
     _check(options, out)
-    model, tokenizer = BertModel.from_pretrained(options.folder), Tokenizer.load(options.folder)
+    model = BertModel.from_pretrained(options.folder, device=options.device)
+    tokenizer = Tokenizer.load(options.folder)
     query = None
     if options.nearest is not None:
         query = embed(model, tokenizer, [options.nearest], options.pooling, threads=1, watch=_refuse_cut)[0]

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minibert.backend import to_host
 from minibert.errors import InputError
 from minibert.graph import no_grad
 from minibert.models.config import BertConfig
@@ -35,7 +36,7 @@ def fill_mask(model: BertForPreTraining, tokenizer: Tokenizer, text: str, top: i
         raise InputError(f"there is no [MASK] in {text!r}: write [MASK], in capitals, where a word is missing")
     training, _ = model.training, model.eval()
     with no_grad():
-        logits = model(ids[None]).prediction_logits.data[0, blanks].astype(np.float64)
+        logits = to_host(model(ids[None]).prediction_logits.data[0, blanks]).astype(np.float64)
     model.train(training)
     p = np.exp(logits - logits.max(axis=-1, keepdims=True))
     p /= p.sum(axis=-1, keepdims=True)

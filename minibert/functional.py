@@ -101,6 +101,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply("linear", x, weight, bias)
 
 
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """gelu(x W^T + b), the widening half of a feed-forward network."""
+    return apply("linear_gelu", x, weight, bias)
+
+
 def matmul(a: Tensor, b: Tensor, ta: bool = False, tb: bool = False) -> Tensor:
     """Matrix product over the last two axes, with either operand transposed first if asked."""
     return apply("matmul", a, b, ta, tb)
@@ -122,9 +127,9 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-12) -> Te
 
 
 def add_norm(h: Tensor, x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-12, p: float = 0.0,
-             key: DropoutKey | None = None) -> Tensor:
-    """layer_norm(x + dropout(h)), the end of a sub-layer."""
-    return apply("add_norm", h, x, gamma, beta, eps, p, key)
+             key: DropoutKey | None = None, bias: Tensor | None = None) -> Tensor:
+    """layer_norm(x + dropout(h + b)), the end of a sub-layer."""
+    return apply("add_norm", h, x, gamma, beta, eps, p, key, bias)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Array | None = None, p: float = 0.0,

@@ -164,11 +164,8 @@ def backpropagate(root: "Source", droot: Array, caller: str, collect: "Collect")
             extra["collect"] = collect
         gradients = node.op.backward(dy, *node.saved, **extra)
         node.release(caller)
-        for x, dx in zip(node.inputs, gradients, strict=True):
-            if x is not None and (into is None or dx is not into):
-                check_gradient(node, x, dx)
-                kin = [d for d in gradients if d is dx or (d is not None and d.base is dx)]
-                _add(pending, owned, x, dx, shared=dx is dy or dx.base is not None or len(kin) > 1)
+        _hand_on(pending, owned, node, dy, gradients, into)
+        del gradients  # so that a leaf's can be freed before the next operation needs memory
     state.latest = weakref.ref(root) if isinstance(root, Node) else state.latest
 
 
@@ -211,6 +208,16 @@ def check_gradient(node: Node, x: "Source", dx: Array | None) -> None:
         name = "a tensor" if isinstance(x, Node) or not x.name else x.name
         raise InputError(f"the backward of {node} returned {what} for {name} of {x.dtype} and shape {x.shape}: "
                          f"it must match its input")
+
+
+def _hand_on(pending: "dict[Source, Array]", owned: "set[Source]", node: Node, dy: Array,
+             gradients: "Sequence[Array]", into: Array | None) -> None:
+    """Add what the backward of `node` returned to what its inputs have."""
+    for x, dx in zip(node.inputs, gradients, strict=True):
+        if x is not None and (into is None or dx is not into):
+            check_gradient(node, x, dx)
+            kin = [d for d in gradients if d is dx or (d is not None and d.base is dx)]
+            _add(pending, owned, x, dx, shared=dx is dy or dx.base is not None or len(kin) > 1)
 
 
 def _add(pending: "dict[Source, Array]", owned: "set[Source]", x: "Source", dx: Array, shared: bool) -> None:

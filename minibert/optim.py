@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from minibert.backend import Array, array_module
+import numpy as np
+
+from minibert.backend import Array, array_module, device_of, to_device
 from minibert.errors import InputError
 from minibert.nn.module import Parameter
+from minibert.ops.registry import kernels_take
 
 BLOCK = 1 << 15  # numbers updated at a time, so that weight, gradient and both moments stay in the cache
 PORTION = 1 << 18  # numbers that a thread updates before it looks for more
@@ -45,10 +48,27 @@ class AdamW:
         map: what applies a function to many items; that of a pool of threads shares out the work.
         """
         self.steps += 1
-        update = partial(self._update, scale=scale)
-        list(map(update, _portions(self.parameters, self.m, self.v)))
+        if kernels_take([p.data for p in self.parameters]):
+            self._update_by_kernels(scale)
+        else:
+            list(map(partial(self._update, scale=scale), _portions(self.parameters, self.m, self.v)))
         for p in self.parameters:
             p.version += p.grad is not None
+
+    def _update_by_kernels(self, scale: float) -> None:
+        """On a GPU, where whole parameters are updated at once."""
+        from minibert.ops.cuda.optimizer import adamw
+
+        rates = to_device(np.array([*self.rates(), scale], np.float32), "cuda")
+        for p, m, v in zip(self.parameters, self.m, self.v, strict=True):
+            if p.grad is not None:
+                gradient = array_module(p.grad).ascontiguousarray(p.grad)
+                adamw(p.data, gradient, m, v, rates, p.size * p.decay, self.betas, self.eps, self.weight_decay)
+
+    def rates(self) -> tuple[float, float, float]:
+        """What changes from step to step in (3) and (4): lr, 1 - b1^t and 1 - b2^t (1 without bias correction)."""
+        b1, b2 = self.betas
+        return (self.lr, 1.0 - b1**self.steps, 1.0 - b2**self.steps) if self.bias_correction else (self.lr, 1.0, 1.0)
 
     def _update(self, portion: list[Slices], scale: float) -> None:
         """Update some of the numbers, block by block."""
@@ -67,14 +87,13 @@ class AdamW:
         g *= 1.0 - b2
         v *= b2
         v += g                                                            # (2)
-        w *= 1.0 - self.lr * decay                                        # (3)
-        m_scale = 1.0 / (1.0 - b1**self.steps) if self.bias_correction else 1.0
-        v_scale = 1.0 / (1.0 - b2**self.steps) if self.bias_correction else 1.0
-        update = v * v_scale
+        lr, m_correction, v_correction = self.rates()
+        w *= 1.0 - lr * decay                                             # (3)
+        update = v * (1.0 / v_correction)
         array_module(w).sqrt(update, out=update)
         update += self.eps
         array_module(w).divide(m, update, out=update)
-        update *= self.lr * m_scale
+        update *= lr * (1.0 / m_correction)
         w -= update                                                       # (4)
 
     def zero_grad(self) -> None:
@@ -126,12 +145,15 @@ def _check_settings(parameters: list[Parameter], lr: float, betas: tuple[float, 
 
 def gradient_norm(parameters: Iterable[Parameter], map: Map = map) -> float:
     """Length of all gradients seen as one vector: sqrt of the sum of every squared number.  map: see AdamW.step."""
-    return math.sqrt(math.fsum(map(_square, [p.grad for p in parameters if p.grad is not None])))
+    squares = list(map(_square, [p.grad for p in parameters if p.grad is not None]))
+    if squares and device_of(squares[0]) != "cpu":
+        squares = [sum(squares[1:], squares[0])]  # there, so that the host waits once and not for each
+    return math.sqrt(math.fsum(map(float, squares)))
 
 
-def _square(gradient: Array) -> float:
+def _square(gradient: Array) -> Any:
     flat = gradient.reshape(-1)
-    return float(flat @ flat)
+    return flat @ flat
 
 
 def clip_scale(norm: float, max_norm: float) -> float:

@@ -312,3 +312,17 @@ def test_detach_cuts_the_graph() -> None:
     x = leaf(3)
     (x * x.detach()).sum().backward()
     np.testing.assert_array_equal(x.grad, x.data)
+
+
+def test_what_a_leaf_got_is_freed_before_the_next_operation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large gradient that `collect` added to another one does not stay while the next backward needs memory."""
+    true, given, alive = REGISTRY["exp"], [], []
+
+    def watched(dy: Any, y: Any) -> Any:
+        alive.append([gradient() is not None for gradient in given])
+        return true.backward(dy, y)
+    monkeypatch.setitem(REGISTRY, "exp", replace(true, backward=watched))
+    x, weight, bias = leaf(3, 5), leaf(4, 5), leaf(4)
+    y = F.linear(F.exp(x), weight, bias)
+    y.backward(weigh(y), lambda x, dx, free: given.append(weakref.ref(dx)))
+    assert alive == [[False, False]] and len(given) == 3

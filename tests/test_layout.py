@@ -1,14 +1,16 @@
 """The layout says what the thing is: files and functions stay short, and layers import downwards only."""
 
 import ast
+import configparser
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "minibert"
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = ("errors", "backend", "summary", "files", "ops", "graph", "tensor", "functional", "nn", "interop", "models",
-          "optim", "text", "fill_mask", "train", "embed", "embed_command", "bench", "lab", "cli")
+LAYERS = ("errors", "gpu_faults", "backend", "flags", "summary", "files", "ops", "graph", "tensor", "functional", "nn",
+          "interop", "models", "optim", "text", "fill_mask", "train", "embed", "embed_command", "bench", "lab",
+          "cli")
 KNOW_CUPY = (PACKAGE / "backend.py", PACKAGE / "ops" / "cuda" / "blas.py")
 PEERS = PACKAGE / "bench" / "peers"  # other libraries, each in a process of its own
 
@@ -46,6 +48,13 @@ def test_a_layer_imports_only_those_below_it(path: Path) -> None:
             below = LAYERS.index(parts[1])
             typing_only = layer(path) == "graph" and parts[1] == "tensor"
             assert below <= place or typing_only, f"{path.name} imports {module}"
+
+
+def test_every_package_is_installed() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+    packages = {".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in PACKAGE.rglob("__init__.py")}
+    assert settings["options"]["packages"].split() == sorted(packages | {"minibert.notebooks"})
 
 
 def test_the_training_path_does_not_know_the_debugging_tools() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minibert import functional
 from minibert.debug.checking.gradcheck import gradcheck
 from minibert.errors import InputError
 from minibert.nn import (
@@ -65,6 +66,18 @@ def test_embedding_with_repeated_ids() -> None:
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu", "tanh"])
 def test_feed_forward(activation: str) -> None:
     check_module(FeedForward(H, F, activation, start()), x=tensor(B, T, H))
+
+
+def test_gelu_is_one_operation_with_the_map_before_it_and_the_numbers_are_those_of_two() -> None:
+    module, x = FeedForward(H, F, "gelu", start()), tensor(B, T, H)
+    module.dense.bias.assign(RNG.standard_normal(F))
+    y = module(x)
+    assert y.node.op.name == "linear_gelu" and y.node.forward_frame()[-1].filename.endswith("encoder.py")
+    np.testing.assert_array_equal(y.data, functional.gelu(module.dense(x)).data)
+    module.dense.bias = None
+    y = module(x)
+    assert y.node.op.name == "gelu"
+    np.testing.assert_array_equal(y.data, functional.gelu(functional.linear(x, module.dense.weight)).data)
 
 
 def test_an_unknown_activation_is_refused() -> None:
@@ -167,3 +180,16 @@ def test_the_place_of_the_normalisation() -> None:
     np.testing.assert_allclose((pre(fx, x) - x).data, pre.dense(fx).data, atol=1e-14)
     assert post.enter(x) is x
     np.testing.assert_allclose(pre.enter(x).data.std(axis=-1), 1.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_the_bias_that_the_sum_adds_is_dropped_with_the_product(p: float, bias: bool) -> None:
+    module, x, fx = Residual(F, H, p, False, 1e-12, start()), tensor(B, T, H), tensor(B, T, F)
+    seed_dropout(module, 5)
+    module.dense.bias = module.dense.bias if bias else None
+    for parameter in module.parameters():
+        parameter.assign(RNG.standard_normal(parameter.shape))
+    y = module(fx, x)
+    module.dropout.stream.seek(0)
+    np.testing.assert_array_equal(y.data, module.LayerNorm(x + module.dropout(module.dense(fx))).data)

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from minibert.errors import InputError
+from minibert.lab.formula_table import write_table
+from minibert.ops.registry import REGISTRY
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -32,6 +36,20 @@ def test_the_terms_of_a_gradient_are_those_that_the_readme_shows() -> None:
     result = subprocess.run([sys.executable, "-c", block("why")], capture_output=True, cwd=ROOT, encoding="utf-8",
                             check=True)
     assert result.stdout == block("why output")
+
+
+def test_the_table_of_formulas_is_that_of_the_registry_and_of_the_notebooks(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(README, encoding="utf-8")
+    write_table(readme, ROOT / "notebooks")
+    assert readme.read_text(encoding="utf-8") == README, "python -m minibert.lab.build --table README.md"
+    for name, op in REGISTRY.items():
+        assert re.search(rf"^\|.*{re.escape(op.formula)}.*\[`{name}`\].*{re.escape(op.gradient)}", README, re.MULTILINE)
+    for notebook in re.findall(r"\]\((notebooks/\w+\.ipynb)\)", README):
+        assert (ROOT / notebook).exists()
+    readme.write_text("# A file without the place", encoding="utf-8")
+    with pytest.raises(InputError, match="has no place for the table: two lines"):
+        write_table(readme, ROOT / "notebooks")
 
 
 def test_the_commands_do_all_the_set_up() -> None:

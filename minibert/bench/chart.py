@@ -22,7 +22,7 @@ def draw_measurement(m: Measurement, path: Path) -> None:
     figure.suptitle(f"One training step: {m.shape}", fontsize=12)
     figure.supxlabel(f"{m.machine}; {means(m)}", fontsize=8, color=INK)
     _contenders(left, m)
-    _operations(right, m.profile)
+    draw_operations(right, m.profile, "milliseconds of a step on one thread, and share")
     save(figure, path)
 
 
@@ -48,7 +48,7 @@ def _contenders(axes: Any, m: Measurement) -> None:
     axes.set_ylim(len(m.rows) - 0.4, -0.6)
 
 
-def _operations(axes: Any, profile: Profile) -> None:
+def draw_operations(axes: Any, profile: Profile, unit: str) -> None:
     """Forward and backward of the longest operations, then all others together, then what is not in an operation."""
     table = {op: [sides[side].ms if side in sides else 0.0 for side in ("forward", "backward")]
              for op, sides in profile.by_op().items()}
@@ -66,9 +66,9 @@ def _operations(axes: Any, profile: Profile) -> None:
                       fontsize=8, color=INK)
     axes.set_xlim(0, 1.1 * max(sums))
     axes.invert_yaxis()
-    axes.set_xlabel("milliseconds of a step on one thread, and share")
+    axes.set_xlabel(unit)
     axes.set_title("Where minibert's time goes", fontsize=11)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="best")
 
 
 def save(figure: Any, path: Path) -> None:

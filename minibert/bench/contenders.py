@@ -28,3 +28,15 @@ PEERS = (
               {"bfloat16": True}),
     Contender("JAX jit", "minibert.bench.peers.jax_step", ("jax", "optax")),
 )
+
+
+def _on_gpu(name: str, precision: str, compiled: str = "") -> Contender:
+    return Contender(name, "minibert.bench.peers.torch_cuda_step", ("torch", "transformers"),
+                     {"precision": precision, "compiled": compiled})
+
+
+GPU_PEERS = (_on_gpu("PyTorch float32", "float32"), _on_gpu("PyTorch TF32", "tf32"),
+             _on_gpu("PyTorch bfloat16 autocast", "bfloat16"),
+             _on_gpu("PyTorch TF32 (compiled)", "tf32", "default"),
+             _on_gpu("PyTorch TF32 (compiled graph)", "tf32", "reduce-overhead"),
+             _on_gpu("PyTorch bfloat16 (compiled graph)", "bfloat16", "reduce-overhead"))

@@ -13,7 +13,7 @@ WIDTH = 80
 def report(m: Measurement) -> str:
     """Everything that was measured, in words and columns."""
     head = describe(m.shape, m.machine, means(m))
-    return "\n\n".join((head, _contenders(m), _rate(m), _profile(m.profile)))
+    return "\n\n".join((head, _contenders(m), _rate(m), profile_table(m.profile, "of a step on one thread")))
 
 
 def means(m: Measurement) -> str:
@@ -64,18 +64,19 @@ def _rate(m: Measurement) -> str:
             f"{m.gemm_share:.0%} of the {digits(m.gemm_peak_gflops)} that large matrix products alone reach here")
 
 
-def _profile(profile: Profile) -> str:
+def profile_table(profile: Profile, of_what: str) -> str:
     """Operations with both their directions, then what is not in an operation."""
     lines = [f"{'milliseconds by operation,':<36}{'forward':>8}{'calls':>8}{'backward':>10}{'calls':>8}{'share':>9}",
-             "of a step on one thread"]
+             of_what]
+    decimals = 1 if profile.total_ms >= 20 else 3
     for op, sides in profile.by_op().items():
-        cells = _cell(sides.get("forward"), 8), _cell(sides.get("backward"), 10)
+        cells = _cell(sides.get("forward"), 8, decimals), _cell(sides.get("backward"), 10, decimals)
         share = sum(row.ms for row in sides.values()) / profile.total_ms
         lines.append(f"  {op:<34}{''.join(cells)}{share:>9.1%}")
     for name, ms in profile.rest.items():
-        lines.append(f"  {name:<34}{ms:>8.1f}{'':>26}{ms / profile.total_ms:>9.1%}")
+        lines.append(f"  {name:<34}{ms:>8.{decimals}f}{'':>26}{ms / profile.total_ms:>9.1%}")
     return "\n".join(lines)
 
 
-def _cell(row: OpTime | None, width: int) -> str:
-    return f"{'':>{width + 8}}" if row is None else f"{row.ms:>{width}.1f}{row.calls:>8}"
+def _cell(row: OpTime | None, width: int, decimals: int) -> str:
+    return f"{'':>{width + 8}}" if row is None else f"{row.ms:>{width}.{decimals}f}{row.calls:>8}"

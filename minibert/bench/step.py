@@ -1,6 +1,7 @@
-"""One training step of minibert, exactly as pretraining takes it.
+"""One training step of minibert on the CPU, exactly as pretraining takes it.
 
-This is the only file of the benchmark that knows how the model, the lanes and the optimiser are called.
+With `minibert.bench.gpu.step` this is all of the benchmark that knows how the model, the lanes and the optimiser are
+called.
 """
 
 import time
@@ -25,15 +26,20 @@ class Phases(NamedTuple):
     update: float  # AdamW
 
 
+def model_config(shape: Shape) -> BertConfig:
+    """The model that everybody trains."""
+    return BertConfig(
+        vocab_size=shape.vocabulary, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads, intermediate_size=shape.width, max_position_embeddings=POSITIONS,
+        hidden_dropout_prob=DROPOUT, attention_probs_dropout_prob=DROPOUT)
+
+
 class TrainingStep:
     """A model, its optimiser and a batch; calling it takes one step.  `loss` is that of the last step."""
 
     def __init__(self, shape: Shape, threads: int, micro_batch: int | None = None, recompute: bool = False) -> None:
         """micro_batch: sequences computed at a time; None for what pretraining does.  recompute: less memory."""
-        config = BertConfig(
-            vocab_size=shape.vocabulary, hidden_size=shape.hidden, num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads, intermediate_size=shape.width, max_position_embeddings=POSITIONS,
-            hidden_dropout_prob=DROPOUT, attention_probs_dropout_prob=DROPOUT)
+        config = model_config(shape)
         self.micro_batch = min(micro_batch or choose_micro_batch(config, shape.batch, shape.length), shape.batch)
         self.batch = synthetic_batch(shape)
         self.model = BertForPreTraining(config).train()

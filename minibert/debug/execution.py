@@ -2,7 +2,8 @@
 
 A graph remembers what its operations were called with, so its leaves are enough to compute everything anew, in the
 same order and to the same bits, or in float64, before or after its backward pass. Nothing is changed by looking:
-no parameter's `grad`, and not the graph.
+no parameter's `grad`, and not the graph. In its own dtype a graph is run where its arrays are, with the kernels that
+made it; in another one on the host, by the formulas.
 """
 
 from collections import defaultdict
@@ -12,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.backend import Array, is_array
+from minibert.backend import Array, is_array, to_host
 from minibert.errors import InputError
 from minibert.graph import Node, Source, topological_order
+from minibert.ops.registry import Op, formula_of
 from minibert.tensor import Tensor
 
 NOTHING: Mapping[Source, Array] = {}
@@ -40,7 +42,7 @@ class Gradients:
 class Execution:
     """The graph of `y`, a tensor or an operation, run again.
 
-    dtype: another floating-point type to compute in, such as numpy.float64; by default the graph's own.
+    dtype: a floating-point type to compute in, such as numpy.float64, in NumPy arrays; by default the graph's own.
     order: leaves and nodes, each after what it was computed from.  values: of each.  saved: what each backward needs.
     uses: who uses a value, in the order of the forward pass.
     Raises InputError when y is no tensor or has no graph, or when a leaf was changed since the graph was made.
@@ -75,12 +77,20 @@ class Execution:
         return self._cast(x)
 
     def arguments(self, node: Node, changed: Mapping[Source, Array] = NOTHING) -> list[Any]:
-        """What the forward of `node` is called with, apart from `node.hyper`."""
+        """What the forward of `node` is called with, apart from `hyper`."""
         return [self.value(x, changed) for x in node.args]
+
+    def hyper(self, node: Node) -> dict[str, Any]:
+        """What it is called with by name."""
+        return {name: self._cast(x) for name, x in node.hyper.items()}
+
+    def op(self, node: Node) -> Op:
+        """What computes this operation here: in another dtype not its CUDA twin, but the formula."""
+        return node.op if self.dtype is None else formula_of(node.op)
 
     def forward(self, node: Node, changed: Mapping[Source, Array] = NOTHING) -> tuple[Array, tuple]:
         """One operation: its value, and what its backward needs."""
-        return node.op.forward(*self.arguments(node, changed), **node.hyper)
+        return self.op(node).forward(*self.arguments(node, changed), **self.hyper(node))
 
     def rerun(self, changed: Mapping[Source, Array]) -> dict[Source, Array]:
         """What would be other values, if the values of some sources were those of `changed`."""
@@ -112,7 +122,7 @@ class Execution:
         """The backward of one operation."""
         rest: list[tuple[Source, int, Array]] = []  # the leaves inside a recomputed part of the model
         extra = {"collect": lambda leaf, dx, free: rest.append((leaf, -1, dx))} if "collect" in node.op.wants else {}
-        gradients = node.op.backward(dy, *self.saved[node], **extra)
+        gradients = self.op(node).backward(dy, *self.saved[node], **extra)
         return BackwardStep(node, dy, [(x, i, dx) for i, (x, dx) in enumerate(zip(node.inputs, gradients, strict=True))
                                        if x is not None and dx is not None] + rest)
 
@@ -135,7 +145,17 @@ class Execution:
         return f"{x.module}:{x.op.name}{number}" if x.module else f"{x.op.name}{number}"
 
     def _cast(self, x: Any) -> Any:
-        return x.astype(self.dtype) if self.dtype is not None and is_array(x) and x.dtype.kind == "f" else x
+        if self.dtype is None:
+            return x
+        x = on_host(x)
+        return x.astype(self.dtype) if is_array(x) and x.dtype.kind == "f" else x
+
+
+def on_host(x: Any) -> Any:
+    """An array, or those in a tuple, as NumPy's; anything else as it is."""
+    if isinstance(x, tuple):
+        return x._make(map(on_host, x)) if hasattr(x, "_make") else tuple(map(on_host, x))
+    return to_host(x) if is_array(x) else x
 
 
 def input_name(node: Node, i: int) -> str:

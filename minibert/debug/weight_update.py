@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, to_host
 from minibert.debug.html import FONT, html_table, span
 from minibert.debug.show import table
 from minibert.errors import InputError
@@ -138,7 +138,7 @@ def microscope(optimizer: AdamW, weights: Tensor, scale: float = 1.0) -> Microsc
                          f"microscope after loss.backward() and before optimizer.step()")
     if not weights.size:
         raise InputError(f"{p.name or 'the parameter'}{_spelled(index)} holds no number: pick at least one")
-    w, g, m, v = (np.array(x[index]) for x in (p.data, p.grad, optimizer.m[found[0]], optimizer.v[found[0]]))
+    w, g, m, v = (np.array(to_host(x[index])) for x in (p.data, p.grad, optimizer.m[found[0]], optimizer.v[found[0]]))
     settings = _settings(optimizer, optimizer.parameters[found[0]].decay, scale)
     return Microscope(f"{p.name or 'parameter'}{_spelled(index)}, {p.dtype}", _update(w, g, m, v, settings), settings)
 

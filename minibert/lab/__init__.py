@@ -6,7 +6,7 @@
     def softmax_backward(dp, p): ...
     lab.answer("4.1", 8.0)                    or a number, an array, a word
     lab.hint("4.3")                           the next hint
-    lab.exercise("4.3"), lab.progress()       what is asked; what has been done
+    lab.exercise("4.3"), lab.progress(4)      what is asked; what has been done, here or without a number everywhere
     lab.train_with("softmax", softmax_backward)      a small model trains with this backward
     with lab.swapped("softmax", softmax_backward):   the engine differentiates with it, inside the block
 

@@ -1,4 +1,4 @@
-"""Build the notebooks from their sources: python -m minibert.lab.build [NN ...] [--language zh] [--site FOLDER]."""
+"""Build the notebooks, and what is made from them and from the registry: python -m minibert.lab.build --help."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 from minibert.errors import InputError
 from minibert.lab.building import build
 from minibert.lab.copying import shipped
+from minibert.lab.formula_table import write_table
 from minibert.lab.sources import LANGUAGE, languages, names
 
 ABOUT = """\
@@ -16,7 +17,8 @@ Build the notebooks from notebooks/sources: put together, run, write with output
 
   python -m minibert.lab.build                 all of them
   python -m minibert.lab.build 04              one
-  python -m minibert.lab.build --site site     a static site of the built ones; nothing is run"""
+  python -m minibert.lab.build --site site     a static site of the built ones; nothing is run
+  python -m minibert.lab.build --table README.md   put the table of formulas, operations and notebooks there"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,9 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("numbers", nargs="*", metavar="NN", help="which notebooks, by number [all]")
     parser.add_argument("--language", default=LANGUAGE, metavar="CODE", help="of the text [%(default)s]")
     parser.add_argument("--site", type=Path, metavar="FOLDER", help="write a static HTML site into this folder")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write the table of formulas into this file")
     options = parser.parse_args(arguments)
     try:
         folder = shipped()
+        if options.table:
+            write_table(options.table, folder)
+            return 0
         if options.site:
             from minibert.lab.site import write_site
 

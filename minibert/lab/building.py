@@ -14,7 +14,8 @@ from minibert.errors import InputError
 from minibert.lab.sources import LANGUAGE, cells
 
 TIMEOUT = 300  # seconds for one cell
-SECRET_PATH = re.compile(r"[^\s\"'<>]*ipykernel_\d+[/\\]\d+\.py")  # where a notebook's cell pretends to be
+CELL_PATH = re.compile(r"[^\s\"'<>]*ipykernel_\d+[/\\]\d+\.py")  # where a notebook's cell pretends to be
+OWN_LINE = re.compile(r"(minibert/[\w/]+\.py):\d+")  # which moves with any edit above it
 PACKAGE = str(Path(minibert.__file__).parents[1]) + os.sep
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
           "language_info": {"name": "python"}}
@@ -74,8 +75,8 @@ def _clean(output: Any) -> Any:
 
 
 def without_paths(text: str) -> str:
-    """A cell's own file called `cell`, and minibert's files from the folder of the package on."""
-    return SECRET_PATH.sub("cell", text).replace(PACKAGE, "")
+    """A cell's own file called `cell`, and minibert's files from the folder of the package on, without lines."""
+    return OWN_LINE.sub(r"\1", CELL_PATH.sub("cell", text).replace(PACKAGE, ""))
 
 
 def build(folder: Path, name: str, language: str = LANGUAGE) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.errors import InputError
+from minibert.flags import add_command
 
 FOLDER = Path("minibert-notebooks")
 NOTEBOOKS = """\
@@ -24,9 +25,8 @@ Progress is kept in minibert-lab.json, in the folder in which the notebooks run.
 
 def add_notebooks(commands: Any) -> None:
     """Add the command and its flags to the parser of all commands."""
-    parser = commands.add_parser("notebooks", help="copy the teaching notebooks out, and open them",
-                                 description=NOTEBOOKS, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(run=notebooks_command)
+    parser = add_command(commands, "notebooks", "copy the teaching notebooks out, and open them", notebooks_command,
+                         description=NOTEBOOKS)
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, metavar="FOLDER", help="[%(default)s]")
     parser.add_argument("--copy-only", action="store_true", help="copy, and do not start Jupyter Lab")
     parser.add_argument("--no-browser", action="store_true", help="start Jupyter Lab without opening a browser")
@@ -34,9 +34,8 @@ def add_notebooks(commands: Any) -> None:
 
 def add_lab(commands: Any) -> None:
     """Add the command and its flags to the parser of all commands."""
-    parser = commands.add_parser("lab", help="show which exercises of the notebooks are passed", description=LAB,
-                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(run=lab_command)
+    parser = add_command(commands, "lab", "show which exercises of the notebooks are passed", lab_command,
+                         description=LAB)
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER",
                         help=f"where the notebooks are [here, or {FOLDER}]")
 

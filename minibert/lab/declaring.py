@@ -39,11 +39,6 @@ class Exercise:
     mistakes: Mapping[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-9
 
-    @property
-    def notebook(self) -> int:
-        """The number of its notebook."""
-        return int(self.number.partition(".")[0])
-
     def __repr__(self) -> str:
         return f"{self.number} {self.title}: {self.asks()}; {len(self.hints)} hints"
 

@@ -74,9 +74,12 @@ def _flat(arrays: list[Any]) -> Array:
 
 
 def _same(x: Any, y: Any) -> bool:
+    """Equal but for rounding; infinity and NaN only where the other has them, too."""
     x, y = np.asarray(x), np.asarray(y)
-    if x.shape != y.shape or not np.array_equal(np.isfinite(x), np.isfinite(y)):
+    if x.shape != y.shape:
         return False
-    finite = np.isfinite(y)  # infinity and NaN, as of an overflow, are the same wherever both have them
+    finite = np.isfinite(y)
+    if not np.array_equal(x[~finite], y[~finite], equal_nan=True):
+        return False
     x, y = x[finite], y[finite]
     return bool(np.abs(x - y).max(initial=0.0) <= FITS * max(np.abs(y).max(initial=0.0), 1e-300))

@@ -96,12 +96,14 @@ def _equal(mine: Any, value: Any, tolerance: float) -> bool:
 def _call(exercise: Function, mine: Callable[..., Any], sample: Sample) -> tuple[Any, ...]:
     """The learner's results.  Raises Wrong when the function fails or returns something else than the outputs."""
     try:
-        result = as_tuple(mine(*map(_copy, sample.args)))
+        given = mine(*map(_copy, sample.args))
     except Exception as error:
         raise Wrong(failure(error)) from error
+    single = len(exercise.outputs) == 1 and not isinstance(given, tuple)
+    result = (given,) if single else as_tuple(given)  # a list may be an array
     if len(result) != len(exercise.outputs):
-        raise Wrong(f"it returned {len(result)} results, and {len(exercise.outputs)} are asked for: "
-                    f"{', '.join(exercise.outputs)}")
+        raise Wrong(f"it returned {len(result)} result{'s' * (len(result) != 1)}, and {len(exercise.outputs)} "
+                    f"{'is' if len(exercise.outputs) == 1 else 'are'} asked for: {', '.join(exercise.outputs)}")
     return result
 
 

@@ -5,6 +5,7 @@ It can be read, copied along with them, and removed to begin again. A file that 
 
 import json
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from minibert.lab.declaring import declared, notebooks
 
 NAME = "minibert-lab.json"
 HEADERS = ("notebook", "exercises", "passed", "hints used")
+OF_ONE = ("exercise", "", "passed", "hints used")
 
 
 @dataclass
@@ -86,29 +88,31 @@ def _is_entry(entry: Any) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class Progress:
-    """A table of all notebooks."""
+    """A table of all notebooks, or of the exercises of one."""
 
     record: Record
+    name: str = ""  # of the one notebook
 
-    def rows(self) -> list[tuple[str, int, int, int]]:
-        """Notebook, exercises, how many were passed, hints used."""
-        found = []
-        for name in notebooks():
-            numbers = [exercise.number for exercise in declared(name)]
-            found.append((name, len(numbers), sum(map(self.record.passed, numbers)),
-                          sum(map(self.record.hints, numbers))))
-        return found
+    def rows(self) -> list[tuple[str, Any, Any, int]]:
+        """Notebook, exercises, how many were passed, hints used; of one notebook: number, title, passed, hints used."""
+        passed, hints = self.record.passed, self.record.hints
+        if self.name:
+            return [(x.number, x.title, "yes" if passed(x.number) else "", hints(x.number))
+                    for x in declared(self.name)]
+        every = [(name, [exercise.number for exercise in declared(name)]) for name in notebooks()]
+        return [(name, len(numbers), sum(map(passed, numbers)), sum(map(hints, numbers))) for name, numbers in every]
 
     def to_do(self) -> list[str]:
         """The exercises that were not passed yet."""
-        return [exercise.number for name in notebooks() for exercise in declared(name)
+        return [exercise.number for name in ([self.name] if self.name else notebooks()) for exercise in declared(name)
                 if not self.record.passed(exercise.number)]
 
     def __repr__(self) -> str:
-        return "\n".join([table(self.rows(), HEADERS), *self._after()])
+        return "\n".join([table(self.rows(), OF_ONE if self.name else HEADERS), *self._after()])
 
     def _repr_html_(self) -> str:
-        return html_table(self.rows(), HEADERS) + "".join(f"<div>{line}</div>" for line in self._after())
+        return (html_table(self.rows(), OF_ONE if self.name else HEADERS)
+                + "".join(f"<div>{escape(line)}</div>" for line in self._after()))
 
     def _after(self) -> list[str]:
         if self.record.problem:
@@ -116,6 +120,12 @@ class Progress:
         return [f"next: {self.to_do()[0]}"] if self.to_do() else ["all exercises are passed"]
 
 
-def progress() -> Progress:
-    """What has been done in the notebooks of this folder."""
-    return Progress(Record.here())
+def progress(notebook: int | None = None) -> Progress:
+    """What has been done in the notebooks of this folder, or of one notebook, by its number.
+
+    Raises InputError when there is none of that number, or it has no exercises.
+    """
+    found = [name for name in notebooks() if notebook is not None and int(name[:2]) == notebook]
+    if notebook is not None and not found:
+        raise InputError(f"there is no notebook {notebook} with exercises: choose one of {', '.join(notebooks())}")
+    return Progress(Record.here(), *found)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minibert import functional as F
-from minibert.backend import Array
+from minibert.backend import Array, array_module, device_of
 from minibert.errors import InputError
 from minibert.models.config import BertConfig
 from minibert.models.inputs import attention_mask as as_mask
@@ -65,7 +65,8 @@ class BertEmbeddings(Module):
         """Both (B, T)."""
         T = input_ids.shape[1]
         table = self.position_embeddings
-        positions = table(np.arange(T)) if table else Tensor(self._sinusoids[:T])                 # (T, H)
+        places = array_module(input_ids).arange(T)
+        positions = table(places) if table else Tensor(self._sinusoids[:T])                     # (T, H)
         x = self.word_embeddings(input_ids) + self.token_type_embeddings(token_type_ids) + positions
         return self.dropout(self.LayerNorm(x))
 
@@ -116,11 +117,11 @@ class BertPooler(Module):
 class BertModel(PretrainedModel):
     """Embeddings, encoder and pooler.
 
-    seed: of the initial weights and of dropout.  dtype: float32 to train, float64 to check.
+    seed: of the initial weights and of dropout.  dtype: float32 to train, float64 to check.  device: see `Module.to`.
     """
 
     def __init__(self, config: BertConfig, seed: int = 0, dtype: Any = np.float32,
-                 init: Initializer | None = None) -> None:
+                 init: Initializer | None = None, device: str = "cpu") -> None:
         init = init or Initializer(seed, config.initializer_range, dtype)
         super().__init__(config)
         self.embeddings = BertEmbeddings(config, init)
@@ -128,6 +129,7 @@ class BertModel(PretrainedModel):
         self.pooler = BertPooler(config.hidden_size, init)
         seed_dropout(self, seed)
         self.name_parameters()
+        self.to(device)
 
     def forward(self, input_ids: Any, token_type_ids: Any = None, attention_mask: Any = None, *,
                 output_hidden_states: bool = False, output_attentions: bool = False,
@@ -143,10 +145,10 @@ class BertModel(PretrainedModel):
         if c.max_position_embeddings < T:
             raise InputError(f"input_ids has {T} positions, and this model has {c.max_position_embeddings}: "
                              f"shorten the text, or raise max_position_embeddings before training")
-        token_type_ids = (np.zeros_like(input_ids) if token_type_ids is None else
+        token_type_ids = (array_module(input_ids).zeros_like(input_ids) if token_type_ids is None else
                           integers(token_type_ids, "token_type_ids", (B, T), 0, c.type_vocab_size))
         mask = None if attention_mask is None else as_mask(attention_mask, (B, T))
-        if attention_mask is None and (input_ids[:, -1] == c.pad_token_id).any():
+        if attention_mask is None and device_of(input_ids) == "cpu" and (input_ids[:, -1] == c.pad_token_id).any():
             warn("input_ids ends in padding, but no attention_mask was given: the model will read the padding as text")
         states: list[Tensor] | None = [] if output_hidden_states else None
         probs: list[Array] | None = [] if output_attentions else None

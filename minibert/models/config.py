@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from minibert.errors import InputError
 from minibert.files import read_json, write_atomically
-from minibert.nn.encoder import ACTIVATIONS
+from minibert.nn.layers import ACTIVATIONS
 
 # What a model folder may say beyond BertConfig's fields without changing what the model computes.
 BOOKKEEPING = {

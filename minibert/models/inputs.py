@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array, is_array, to_host
+from minibert.backend import Array, device_of, is_array
 from minibert.errors import InputError
 from minibert.graph import calling_frame
 from minibert.ops.loss import IGNORE_INDEX
@@ -17,7 +17,8 @@ def integers(values: Any, name: str, shape: tuple[int, ...] | None, low: int, hi
     """A copy of `values` as int64, which nothing outside can change.
 
     shape: what the array must look like; None asks for any (B, T) with B, T >= 1.
-    low, high: smallest allowed value and the first one too large; `ignore` also allows IGNORE_INDEX.
+    low, high: smallest allowed value and the first one too large; `ignore` also allows IGNORE_INDEX. Values that are
+    on a GPU are not looked at, because that would mean to wait for it: check them before they go there.
     Raises InputError naming what is wrong and where.
     """
     array = _array(values, name)
@@ -28,6 +29,8 @@ def integers(values: Any, name: str, shape: tuple[int, ...] | None, low: int, hi
                          else f"{name} must have shape {shape}, one number an example, not {array.shape}")
     if array.dtype.kind not in "iub":
         raise InputError(f"{name} must hold whole numbers, and these are {array.dtype}: convert with astype('int64')")
+    if device_of(array) != "cpu":
+        return array.astype(np.int64, copy=False)
     array = array.astype(np.int64)
     wrong = (array < low) | (array >= high)
     if ignore:
@@ -42,6 +45,8 @@ def integers(values: Any, name: str, shape: tuple[int, ...] | None, low: int, hi
 def attention_mask(values: Any, shape: tuple[int, ...]) -> Array | None:
     """(B, T) of 1 = a token, 0 = padding  ->  boolean (B, 1, 1, T) of what may be looked at; None for everything."""
     array = _array(values, "attention_mask")
+    if device_of(array) != "cpu":
+        return integers(array, "attention_mask", shape, 0, 2).astype(bool)[:, None, None, :]
     if array.dtype.kind == "f" and ((array == 0) | (array == 1)).all():
         array = array.astype(np.int64)
     if array.dtype.kind == "f":
@@ -55,7 +60,7 @@ def _array(values: Any, name: str) -> Array:
     """Anything array-like as an array."""
     array = values.data if isinstance(values, Tensor) else values
     try:
-        return to_host(array) if is_array(array) else np.asarray(array)
+        return array if is_array(array) else np.asarray(array)
     except ValueError as error:
         raise InputError(f"{name} must be a rectangular array of whole numbers ({error})") from error
 

@@ -12,7 +12,7 @@ from minibert.models.inputs import integers
 from minibert.models.labelled import Labelled
 from minibert.models.pretrained import PretrainedModel
 from minibert.nn import Initializer, LayerNorm, Linear, Module, Parameter
-from minibert.nn.encoder import ACTIVATIONS
+from minibert.nn.layers import activated
 from minibert.tensor import Tensor
 
 
@@ -26,7 +26,7 @@ class PredictionTransform(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(M, H) -> (M, H)."""
-        return self.LayerNorm(ACTIVATIONS[self.activation](self.dense(x)))
+        return self.LayerNorm(activated(self.dense, self.activation, x))
 
 
 class MaskedLMHead(Module):
@@ -87,14 +87,16 @@ class PreTrainingOutput(BertOutput):
 
 
 class BertForPreTraining(PretrainedModel):
-    """BERT with both heads.  `seed` and `dtype` as for BertModel."""
+    """BERT with both heads.  `seed`, `dtype` and `device` as for BertModel."""
 
-    def __init__(self, config: BertConfig, seed: int = 0, dtype: Any = np.float32) -> None:
+    def __init__(self, config: BertConfig, seed: int = 0, dtype: Any = np.float32,
+                 device: str = "cpu") -> None:
         init = Initializer(seed, config.initializer_range, dtype)
         super().__init__(config)
         self.bert = BertModel(config, seed, dtype, init)
         self.cls = PreTrainingHeads(config, self.bert.embeddings.word_embeddings.weight, init)
         self.name_parameters()
+        self.to(device)
 
     def forward(self, input_ids: Any, token_type_ids: Any = None, attention_mask: Any = None, *, labels: Any = None,
                 next_sentence_label: Any = None, masked_count: int | None = None, pair_count: int | None = None,

@@ -32,10 +32,12 @@ class Residual(Module):
 
     def forward(self, fx: Tensor, x: Tensor, only: Positions | None = None) -> Tensor:
         """f(x) (B, T, inputs) and x (B, T, hidden) -> y (B, T, hidden); both at the positions `only` where given."""
-        h, norm, part = self.dense(fx), self.LayerNorm, only and only.of_states(x.shape[-1])
+        norm, part = self.LayerNorm, only and only.of_states(x.shape[-1])
         if self.pre_norm:
-            return x + self.dropout(h, part)
-        return F.add_norm(h, x, norm.weight, norm.bias, norm.eps, self.dropout.p, self.dropout.key(h.shape, part))
+            return x + self.dropout(self.dense(fx), part)
+        h = self.dense(fx, add_bias=False)
+        key = self.dropout.key(h.shape, part)
+        return F.add_norm(h, x, norm.weight, norm.bias, norm.eps, self.dropout.p, key, self.dense.bias)
 
 
 class SelfAttention(Module):

@@ -1,16 +1,13 @@
 """One encoder layer: attention, then a feed-forward network at every position."""
 
-from minibert import functional as F
 from minibert.backend import Array
 from minibert.errors import InputError
 from minibert.nn.attention import MultiHeadAttention, Residual
 from minibert.nn.initializer import Initializer
-from minibert.nn.layers import Linear
+from minibert.nn.layers import ACTIVATIONS, Linear, activated
 from minibert.nn.module import Module
 from minibert.nn.positions import Positions
 from minibert.tensor import Tensor
-
-ACTIVATIONS = {"gelu": F.gelu, "gelu_new": F.gelu_tanh, "relu": F.relu, "tanh": F.tanh}  # Hugging Face's names
 
 
 class FeedForward(Module):
@@ -27,7 +24,7 @@ class FeedForward(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, H) -> (B, T, F)."""
-        return ACTIVATIONS[self.activation](self.dense(x))
+        return activated(self.dense, self.activation, x)
 
 
 class EncoderLayer(Module):

@@ -1,10 +1,12 @@
-"""The layers that own parameters: an affine map, layer normalisation, a table of vectors."""
+"""The layers that own parameters: an affine map, layer normalisation, a table of vectors; and activations."""
 
 from minibert import functional as F
 from minibert.backend import Array
 from minibert.nn.initializer import Initializer
 from minibert.nn.module import Module, Parameter
 from minibert.tensor import Tensor
+
+ACTIVATIONS = {"gelu": F.gelu, "gelu_new": F.gelu_tanh, "relu": F.relu, "tanh": F.tanh}  # Hugging Face's names
 
 
 class Linear(Module):
@@ -14,9 +16,9 @@ class Linear(Module):
         self.weight = Parameter(init.normal(outputs, inputs))
         self.bias = Parameter(init.zeros(outputs), decay=False) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply `minibert.ops.linear.linear`."""
-        return F.linear(x, self.weight, self.bias)
+    def forward(self, x: Tensor, add_bias: bool = True) -> Tensor:
+        """Apply `minibert.ops.linear.linear`.  add_bias: False where the operation that follows adds it."""
+        return F.linear(x, self.weight, self.bias if add_bias else None)
 
 
 class LayerNorm(Module):
@@ -41,3 +43,10 @@ class Embedding(Module):
     def forward(self, ids: Array) -> Tensor:
         """Apply `minibert.ops.embedding.embedding`."""
         return F.embedding(self.weight, ids)
+
+
+def activated(dense: Linear, activation: str, x: Tensor) -> Tensor:
+    """activation(dense(x)), by one of the names in ACTIVATIONS; with BERT's own, GELU, it is one operation."""
+    if activation == "gelu" and dense.bias is not None:
+        return F.linear_gelu(x, dense.weight, dense.bias)
+    return ACTIVATIONS[activation](dense(x))

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from minibert.backend import Array, beside, is_array, to_device
+from minibert.backend import Array, beside, choose_device, is_array, room_on_gpu, to_device
 from minibert.errors import InputError
 from minibert.graph import state
+from minibert.ops.registry import plain_formulas
 from minibert.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Module:
     """
 
     training = True
+    fast = True  # on a GPU, in the CUDA twins of operations; see `to`
     dropout_stream: "DropoutStream | None" = None  # set on a model's root by `seed_dropout`
     _path = ""
 
@@ -48,7 +50,7 @@ class Module:
         outer = state.modules[-1] if state.modules else ""
         state.modules.append(f"{outer}.{self._path}" if outer and self._path else outer or self._path)
         try:
-            return self.forward(*args, **kwargs)
+            return self.forward(*args, **kwargs) if self.fast else self._plainly(*args, **kwargs)
         finally:
             state.modules.pop()
             if self.training and self.dropout_stream is not None:
@@ -57,6 +59,10 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def _plainly(self, *args: Any, **kwargs: Any) -> Any:
+        with plain_formulas():
+            return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Module):
@@ -106,19 +112,27 @@ class Module:
         for name, parameter in self.named_parameters():
             parameter.name = name
 
-    def to(self, device: str) -> Self:
+    def to(self, device: str, fast: bool = True) -> Self:
         """Move every parameter with its gradient, and every other array of the modules, to "cpu" or "cuda".
 
-        Raises InputError when there is no GPU to be used; nothing is moved then.
+        device: or "auto", see `minibert.backend.choose_device`.
+        fast: on a GPU, compute in CUDA kernels of our own where an operation has them; False computes the formulas
+        as they stand, with CuPy, forward and backward, in this module and all that runs inside it.
+        Raises InputError when there is no GPU to be used, or no room on it; nothing is moved then.
         """
-        for parameter in self.parameters():
-            parameter.data = to_device(parameter.data, device)
-            parameter.grad = None if parameter.grad is None else to_device(parameter.grad, device)
-            parameter.version += 1
-        for module in self.modules():
-            for name, value in vars(module).items():
-                if is_array(value):
-                    vars(module)[name] = to_device(value, device)
+        device, modules = choose_device(device), list(self.modules())
+        with room_on_gpu("this model needs a larger GPU, or the cpu"):
+            moved = [(p, to_device(p.data, device), None if p.grad is None else to_device(p.grad, device))
+                     for p in self.parameters()]
+            others = [(vars(module), name, to_device(value, device)) for module in modules
+                      for name, value in vars(module).items() if is_array(value)]
+        for parameter, data, grad in moved:
+            parameter.version += data is not parameter.data
+            parameter.data, parameter.grad = data, grad
+        for attributes, name, array in others:
+            attributes[name] = array
+        for module in modules:
+            module.fast = fast
         return self
 
     def zero_grad(self) -> None:

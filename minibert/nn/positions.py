@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, array_module
 from minibert.ops.dropout import Part
 from minibert.tensor import Tensor
 
@@ -29,11 +29,11 @@ class Positions(NamedTuple):
 
     def of_scores(self, heads: int) -> Part:
         """The rows of these positions in an array (B, A, T, T)."""
-        index = self._examples()[:, None], np.arange(heads)[:, None], self.at[:, None]
+        index = self._examples()[:, None], array_module(self.at).arange(heads)[:, None], self.at[:, None]
         return Part((len(self.at), heads, self.length, self.length), index)
 
     def _examples(self) -> Array:
-        return np.arange(len(self.at))[:, None]  # (B, 1)
+        return array_module(self.at).arange(len(self.at))[:, None]  # (B, 1)
 
 
 def sinusoidal_positions(length: int, hidden: int, dtype: Any = np.float32, longest: float = 10000.0) -> Array:

@@ -28,7 +28,7 @@ class DropoutKey(NamedTuple):
     """Everything that decides which numbers are dropped."""
 
     seed: int
-    step: int  # of training
+    step: Any  # of training: a number; for CUDA twins, also one on the GPU
     site: int  # which dropout of the model
     start: int = 0  # the place, in the whole batch's array, of the first number here
     part: "Part | None" = None  # when only a part of that array is computed
@@ -38,7 +38,8 @@ def keep_part(shape: tuple[int, ...], p: float, key: DropoutKey) -> Array:
     """`keep_mask` of an array of `shape`, or of the part of another array that the key names."""
     if key.part is None:
         return keep_mask(shape, p, key)
-    return keep_mask(key.part.shape, p, key)[key.part.index]
+    whole, index = keep_mask(key.part.shape, p, key), key.part.index
+    return whole[tuple(beside(places, whole) for places in index) if isinstance(index, tuple) else beside(index, whole)]
 
 
 def keep_mask(shape: tuple[int, ...], p: float, key: DropoutKey) -> Array:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from minibert.backend import Array, array_module
+from minibert.backend import Array
 from minibert.errors import InputError
-from minibert.ops.broadcast import unbroadcast
+from minibert.ops.broadcast import column_sums, unbroadcast
 from minibert.ops.registry import Op, register
 
 
@@ -61,10 +61,7 @@ def linear_backward(dy: Array, x: Array, weight: Array, has_bias: bool) -> tuple
     rows = x.reshape(-1, x.shape[-1])                     # (N, I)
     dx = (dy_rows @ weight).reshape(x.shape)              # (1')
     dweight = dy_rows.T @ rows
-    if not has_bias:
-        return dx, dweight, None
-    ones = array_module(dy).ones(len(dy_rows), dy.dtype)
-    dbias = ones @ dy_rows                                # b was added to every row; quicker so than by `sum`
+    dbias = column_sums(dy_rows) if has_bias else None    # b was added to every row
     return dx, dweight, dbias
 
 

@@ -6,7 +6,9 @@ large table also takes `into`, an array to add to instead of a new one full of z
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
@@ -64,7 +66,25 @@ class Op:
 
 REGISTRY: dict[str, Op] = {}
 TWINS: dict[str, Op] = {}  # CUDA twins, under the names of their operations
-twins_in_use = {"yes": True}
+
+
+class Preference(threading.local):
+    """What a thread computes in."""
+
+    twins = True  # CUDA twins, where there are any for its arrays
+
+
+preference = Preference()
+
+
+@contextmanager
+def plain_formulas() -> Iterator[None]:
+    """Inside this block (and thread) operations on a GPU compute their formulas with CuPy, not in CUDA kernels."""
+    before, preference.twins = preference.twins, False
+    try:
+        yield
+    finally:
+        preference.twins = before
 
 
 def register(op: Op) -> None:
@@ -81,14 +101,22 @@ def add_twin(forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
 
 def operation(name: str, arrays: Sequence[Any]) -> Op:
     """The operation `name` for these arguments: its CUDA twin for float32 arrays on a GPU, where it has one."""
-    op = REGISTRY[name]
-    if isinstance(arrays[0], np.ndarray | np.generic) or not is_array(arrays[0]) or not twins_in_use["yes"]:
-        return op
-    floats = [x for x in arrays if is_array(x) and x.dtype.kind == "f"]
-    if all(x.dtype == np.float32 and device_of(x) != "cpu" for x in floats):
-        _load_twins()
-        return TWINS.get(name, op)
-    return op
+    if isinstance(arrays[0], np.ndarray | np.generic) or not is_array(arrays[0]) or not kernels_take(arrays):
+        return REGISTRY[name]
+    _load_twins()
+    return TWINS.get(name, REGISTRY[name])
+
+
+def kernels_take(arrays: Sequence[Any]) -> bool:
+    """Whether CUDA kernels compute with these arrays: float32 numbers on a GPU, and nobody has asked for formulas."""
+    return preference.twins and all(x.dtype == np.float32 and device_of(x) != "cpu"
+                                       for x in arrays if is_array(x) and x.dtype.kind == "f")
+
+
+def formula_of(op: Op) -> Op:
+    """The operation that `op` is the CUDA twin of; any other one itself."""
+    twin = TWINS.get(op.name)
+    return REGISTRY[op.name] if twin is not None and op.forward is twin.forward else op
 
 
 @cache

@@ -60,9 +60,18 @@ class BlackBox:
         self.run, self.settings, self.model, self.optimizer = run, settings, model, optimizer
         self.records: deque[StepRecord] = deque(maxlen=STEPS)
 
-    def watch(self, record: StepRecord) -> None:
-        """Remember a step.  Raises Diverged, and writes the black box, when the weights must not follow it."""
-        reason = self._what_is_wrong(record)
+    def limit(self) -> float:
+        """How long a gradient may be, judging by the steps so far; infinite where there are too few to tell."""
+        if not self.settings.spike or len(self.records) < FEWEST:
+            return math.inf
+        return self.settings.spike * median(before.gradient_norm for before in self.records) or math.inf
+
+    def watch(self, record: StepRecord, limit: float) -> None:
+        """Remember a step.  Raises Diverged, and writes the black box, when the weights must not follow it.
+
+        limit: what `limit` said when the step was begun.
+        """
+        reason = self.what_is_wrong(record, limit)
         self.records.append(record)
         if reason:
             try:
@@ -71,16 +80,16 @@ class BlackBox:
                 raise Diverged(record.step, reason, self.run, str(error)) from error
             raise Diverged(record.step, reason, self.run)
 
-    def _what_is_wrong(self, record: StepRecord) -> str:
+    def what_is_wrong(self, record: StepRecord, limit: float) -> str:
+        """Why the weights must not follow a step, in words; empty when they may."""
         for name, value in (("masked-word loss", record.masked_loss), ("next-sentence loss", record.pair_loss),
                             ("length of the gradient", record.gradient_norm)):
             if not math.isfinite(value):
                 return f"the {name} is {value}"
-        if self.settings.spike and len(self.records) >= FEWEST:
-            usual = median(before.gradient_norm for before in self.records)
-            if record.gradient_norm > self.settings.spike * usual > 0.0:
-                return (f"the gradient has length {record.gradient_norm:.4g}, {record.gradient_norm / usual:.4g} times "
-                        f"the median of the {len(self.records)} steps before it (--spike {self.settings.spike:g})")
+        if record.gradient_norm > limit:
+            times = record.gradient_norm / limit * self.settings.spike
+            return (f"the gradient has length {record.gradient_norm:.4g}, {times:.4g} times the median of the steps "
+                    f"before it (--spike {self.settings.spike:g})")
         return ""
 
     def _write(self, record: StepRecord, reason: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-from minibert.backend import Array
+from minibert.backend import Array, device_of, to_device
 from minibert.models.pretraining import BertForPreTraining
 from minibert.nn.module import Parameter
 from minibert.ops.loss import IGNORE_INDEX
@@ -131,12 +131,19 @@ class Lanes:
 
 def tally(output: Any, batch: dict[str, Array]) -> Sums:
     """Losses and numbers of right answers of one forward pass."""
-    labels = batch["labels"].reshape(-1)
+    labels, classes = batch["labels"].reshape(-1), batch["next_sentence_label"]
     labels = labels[labels != IGNORE_INDEX]
-    answers, truth = output.seq_relationship_logits.data.argmax(-1), batch["next_sentence_label"]
-    return Sums(output.masked_lm_loss.item(), output.next_sentence_loss.item(), labels.size,
-                int((output.masked_lm_logits.data.argmax(-1) == labels).sum()),
-                np.bincount(truth, minlength=2), np.bincount(truth[answers == truth], minlength=2))
+    device = device_of(output.masked_lm_logits.data)
+    right = right_answers(output, to_device(labels, device), to_device(classes, device))
+    masked_right, *pairs_right = [int(number) for number in right]
+    return Sums(output.masked_lm_loss.item(), output.next_sentence_loss.item(), labels.size, masked_right,
+                np.bincount(classes, minlength=2), np.array(pairs_right))
+
+
+def right_answers(output: Any, labels: Array, classes: Array) -> list[Array]:
+    """How many masked words are guessed, and how many pairs of class 0 and of class 1 are told right."""
+    masked, answers = (logits.data.argmax(-1) for logits in (output.masked_lm_logits, output.seq_relationship_logits))
+    return [(masked == labels).sum(), *(((answers == c) & (classes == c)).sum() for c in (0, 1))]
 
 
 def cut_batch(batch: dict[str, Array], size: int) -> Iterator[tuple[int, dict[str, Array]]]:

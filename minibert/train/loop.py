@@ -8,17 +8,18 @@ from contextlib import closing
 import numpy as np
 from tqdm import tqdm
 
-from minibert.backend import Array
+from minibert.backend import Array, device_of
 from minibert.models.pretraining import BertForPreTraining
-from minibert.optim import AdamW, clip_scale, gradient_norm, warmup_linear
+from minibert.optim import AdamW, warmup_linear
 from minibert.text.batches import PretrainingBatches
-from minibert.train.black_box import BlackBox, StepRecord
+from minibert.train.black_box import BlackBox
 from minibert.train.checkpoint import save_checkpoint
-from minibert.train.evaluation import Evaluation, evaluate, summarise
+from minibert.train.device_steps import DeviceSteps
+from minibert.train.evaluation import Evaluation, summarise
 from minibert.train.interrupts import Interrupts
-from minibert.train.lanes import Lanes, Sums, single_threaded_blas
 from minibert.train.run import RunFolder
 from minibert.train.settings import PretrainSettings
+from minibert.train.steps import Finished, HostSteps
 
 LOG_EVERY = 10  # steps whose means make one record of the log
 
@@ -30,10 +31,13 @@ class Trainer:
                  batches: PretrainingBatches, held_out: Sequence[dict[str, Array]], threads: int) -> None:
         self.run, self.settings, self.model, self.optimizer = run, settings, model, optimizer
         self.batches, self.held_out = batches, held_out
-        assert settings.micro_batch is not None  # a run decides it when it begins
-        self.lanes = Lanes(model, threads, settings.micro_batch)
-        self.black_box = BlackBox(run, settings, model, optimizer)
-        self.recent: list[tuple[Sums, int, float]] = []  # sums, tokens and gradient norm of the steps to be logged
+        black_box = BlackBox(run, settings, model, optimizer)
+        self.steps: HostSteps | DeviceSteps
+        if device_of(optimizer.parameters[0].data) == "cpu":
+            self.steps = HostSteps(settings, model, optimizer, black_box, threads)
+        else:
+            self.steps = DeviceSteps(settings, model, optimizer, black_box)
+        self.recent: list[Finished] = []  # the steps to be logged
         self.prepared: dict[int, Future[dict[str, Array]]] = {}  # the batch of the next step
         self.clock = time.perf_counter()
         self.shown = ""
@@ -47,8 +51,7 @@ class Trainer:
         s = self.settings
         first = self.optimizer.steps
         self.model.train()
-        with (closing(self.lanes), Interrupts() as interrupts, single_threaded_blas(),
-              _progress_bar(first, s.steps) as bar):
+        with closing(self.steps), Interrupts() as interrupts, _progress_bar(first, s.steps) as bar:
             self.clock = time.perf_counter()
             while self.optimizer.steps < s.steps and not interrupts.requested:
                 self.step()
@@ -58,24 +61,16 @@ class Trainer:
         return self.optimizer.steps == s.steps
 
     def step(self) -> None:
-        """One update of the weights."""
+        """One update of the weights; on a GPU it is only asked for."""
         s, number = self.settings, self.optimizer.steps
-        batch = self._batch(number)
-        sums = self.lanes.gradients(batch, number)
-        norm = gradient_norm(self.optimizer.parameters, self.lanes.map)
-        self.optimizer.lr = warmup_linear(number + 1, s.peak_lr(self.model.config), s.warmup, s.steps)
-        clip = clip_scale(norm, s.clip)
-        self.black_box.watch(StepRecord(number + 1, number, sums.masked_loss, sums.pair_loss, norm, self.optimizer.lr,
-                                        clip))
-        self.optimizer.step(clip, self.lanes.map)
-        self.optimizer.zero_grad()
-        self.recent.append((sums, int(batch["attention_mask"].sum()), norm))
+        self.steps.take(self._batch(number), number, warmup_linear(number + 1, s.peak_lr(self.model.config), s.warmup,
+                                                                   s.steps))
 
     def _batch(self, number: int) -> dict[str, Array]:
         """The batch of a step, made while the step before was computed; meanwhile the next one is made."""
         prepared = self.prepared.pop(number, None)
         if number + 1 < self.settings.steps:
-            self.prepared[number + 1] = self.lanes.pool.submit(self.batches.batch, number + 1)
+            self.prepared[number + 1] = self.steps.soon(self.batches.batch, number + 1)
         return prepared.result() if prepared else self.batches.batch(number)
 
     def _after_step(self, bar: tqdm) -> None:
@@ -93,11 +88,12 @@ class Trainer:
 
     def _log(self) -> str:
         """Record the means of the last steps, and put them in words for the progress bar."""
-        now = time.perf_counter()
-        sums, tokens, norms = zip(*self.recent, strict=True)
+        self.settle()
+        now, count = time.perf_counter(), len(self.recent)
+        sums, norms = [step.sums for step in self.recent], [step.record.gradient_norm for step in self.recent]
         mean = summarise(sum(sums[1:], sums[0]))
-        masked_loss, pair_loss = mean.masked_loss / len(sums), mean.pair_loss / len(sums)
-        speed = sum(tokens) / (now - self.clock)
+        masked_loss, pair_loss = mean.masked_loss / count, mean.pair_loss / count
+        speed = sum(step.tokens for step in self.recent) / (now - self.clock)
         self.run.metrics.append(
             step=self.optimizer.steps, masked_loss=masked_loss, pair_loss=pair_loss, lr=self.optimizer.lr,
             masked_accuracy=mean.masked_accuracy, pair_accuracy=mean.pair_accuracy,
@@ -106,15 +102,21 @@ class Trainer:
         return (f"loss {masked_loss + pair_loss:.2f}, masked {mean.masked_accuracy:.0%}, "
                 f"next {mean.pair_accuracy:.0%}, {speed / 1000:.1f}k tok/s{self.shown}")
 
+    def settle(self) -> None:
+        """Wait for the steps that were asked for.  Raises Diverged when one of them had to fail."""
+        self.recent += self.steps.finished()
+
     def evaluate(self) -> Evaluation:
         """Numbers on the held-out documents, logged."""
-        result = evaluate(self.model, self.held_out, self.lanes)
+        self.settle()
+        result = self.steps.evaluate(self.held_out)
         self.run.metrics.append(step=self.optimizer.steps, held_out=result.to_dict())
         return result
 
     def save(self) -> None:
         """Write the model that others read first, then the training state: a run killed in between does these steps
         again, and so ends with a model of its last step."""
+        self.settle()
         self.model.save_pretrained(self.run.path)
         save_checkpoint(self.run.state, self.model, self.optimizer, self.settings.seed)
 

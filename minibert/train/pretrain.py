@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minibert.backend import Array
+from minibert.backend import Array, choose_device, device_of, room_on_gpu
 from minibert.errors import InputError
 from minibert.models.pretraining import BertForPreTraining
 from minibert.optim import AdamW
@@ -47,12 +47,13 @@ class Loaded:
         return cls(run, PretrainSettings.from_file(run.settings), Tokenizer.load(folder),
                    TokenisedCorpus.load(run.corpus))
 
-    def begin(self) -> tuple[BertForPreTraining, AdamW]:
-        """The model and the optimiser before the first step."""
+    def begin(self, device: str = "cpu") -> tuple[BertForPreTraining, AdamW]:
+        """The model and the optimiser before the first step, on a device."""
         s = self.settings
         model = BertForPreTraining(s.model_config(self.tokenizer.vocab_size), seed=s.seed)
         if s.start == "counts":
             start_from_counts(model, self.corpus.train, s.seed)
+        model.to(device)
         return model, AdamW(model.parameters(), s.peak_lr(model.config), (s.beta1, s.beta2), s.eps, s.weight_decay,
                             s.bias_correction)
 
@@ -78,29 +79,38 @@ def say_now(text: str) -> None:
     print(text, flush=True)
 
 
-def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = say_now) -> bool:
+def pretrain(settings: PretrainSettings, folder: Path, threads: int, say: Say = say_now, device: str = "cpu") -> bool:
     """Start a run in `folder` and train it.  True when it reached its end; see `resume` otherwise.
 
-    Raises InputError for bad text or settings, or when the folder holds a run already.
+    device: "cpu", "cuda", or "auto" for the GPU where there is one.
+    Raises InputError for bad text or settings, without the GPU asked for, or when the folder holds a run already.
     """
+    device = choose_device(device)
+    if settings.precision != "float32" and device == "cpu":
+        raise InputError(f"products in {settings.precision} are a GPU's, and this run would compute on the CPU: leave "
+                         f"out --precision")
     run = RunFolder(folder)
     run.refuse_existing()
     config = settings.model_config(settings.vocab_size)  # what cannot be is said before the work begins
     if settings.start == "counts":
         check_countable(settings.vocab_size)
     if settings.micro_batch is None:  # now, and not when resuming: on another machine it could be another number
-        settings = replace(settings, micro_batch=choose_micro_batch(config, settings.batch, settings.length))
+        size = settings.batch if device == "cuda" else choose_micro_batch(config, settings.batch, settings.length)
+        settings = replace(settings, micro_batch=size)
     train, held_out = prepare_text(settings, say)
     say(f"vocabulary: training {settings.vocab_size:,} WordPieces")
     tokenizer = Tokenizer.train((s for d in train for s in d.sentences), settings.vocab_size, not settings.cased)
     corpus = TokenisedCorpus(encode_documents(train, tokenizer), encode_documents(held_out, tokenizer))
     run.prepare(settings, tokenizer, corpus)
-    return _train(Loaded(run, settings, tokenizer, corpus), threads, say)
+    return _train(Loaded(run, settings, tokenizer, corpus), threads, say, device)
 
 
-def resume(folder: Path, threads: int, say: Say = say_now) -> bool:
-    """Go on with a run where it was saved last, to the same bits as if it had never stopped."""
-    return _train(Loaded.read(folder), threads, say)
+def resume(folder: Path, threads: int, say: Say = say_now, device: str = "cpu") -> bool:
+    """Go on with a run where it was saved last, to the same bits as if it had never stopped.
+
+    On another device than it was begun on, the same numbers but for rounding.
+    """
+    return _train(Loaded.read(folder), threads, say, choose_device(device))
 
 
 def prepare_text(settings: PretrainSettings, say: Say) -> tuple[list[Document], list[Document]]:
@@ -117,9 +127,9 @@ def prepare_text(settings: PretrainSettings, say: Say) -> tuple[list[Document], 
     return train, held_out
 
 
-def _train(loaded: Loaded, threads: int, say: Say) -> bool:
+def _train(loaded: Loaded, threads: int, say: Say, device: str) -> bool:
     run, s = loaded.run, loaded.settings
-    model, optimizer = loaded.begin()
+    model, optimizer = loaded.begin(device)
     if run.state.exists():
         load_checkpoint(run.state, model, optimizer, s.seed)
         say(f"resuming {run.path} at step {optimizer.steps:,} of {s.steps:,}")
@@ -127,11 +137,11 @@ def _train(loaded: Loaded, threads: int, say: Say) -> bool:
     run.remove_leftovers()
     run.metrics.rewind(optimizer.steps)
     batches = loaded.batches()
-    numbers = sum(p.size for p in model.parameters())
+    numbers, where = sum(p.size for p in model.parameters()), "a GPU" if device == "cuda" else f"{threads} threads"
     say(f"model: {model.config.num_hidden_layers} layers of width {model.config.hidden_size}, {numbers:,} parameters; "
-        f"{len(batches):,} steps an epoch; {threads} threads; saving to {run.path}")
-    trainer = Trainer(run, s, model, optimizer, batches, loaded.held_out(), threads)
-    finished = trainer.train()
+        f"{len(batches):,} steps an epoch; {where}; saving to {run.path}")
+    with room_on_gpu("start again with a smaller --micro-batch, or with --recompute"):
+        finished = Trainer(run, s, model, optimizer, batches, loaded.held_out(), threads).train()
     draw_curves(run, loaded.floors(), s.mask_rate)
     if finished:
         say("\n" + report(loaded, model, threads))
@@ -141,10 +151,10 @@ def _train(loaded: Loaded, threads: int, say: Say) -> bool:
     return finished
 
 
-def evaluate_run(folder: Path, threads: int) -> tuple[dict[str, float], str]:
+def evaluate_run(folder: Path, threads: int, device: str = "cpu") -> tuple[dict[str, float], str]:
     """Evaluate a run's model on its held-out documents: the numbers and floors, and the same in words."""
     loaded = Loaded.read(folder)
-    model = BertForPreTraining.from_pretrained(folder)
+    model = BertForPreTraining.from_pretrained(folder, device=device)
     result, floor = _evaluate(loaded, model, threads), loaded.floors()
     numbers = {**result.to_dict(), **{f"{name}_floor": value for name, value in floor._asdict().items()}}
     return numbers, _in_words(loaded, model, result)
@@ -164,6 +174,8 @@ def _in_words(loaded: Loaded, model: BertForPreTraining, result: Evaluation) -> 
 
 
 def _evaluate(loaded: Loaded, model: BertForPreTraining, threads: int) -> Evaluation:
+    if device_of(next(model.parameters()).data) != "cpu":
+        return evaluate(model, loaded.held_out())
     lanes = Lanes(model, threads, EVALUATION_BATCH)
     try:
         with single_threaded_blas():

@@ -7,6 +7,7 @@ from typing import Any, Self
 from minibert.errors import InputError
 from minibert.files import read_json
 from minibert.models.config import KINDS, PRESETS, BertConfig
+from minibert.ops.cuda.blas import PRECISIONS
 from minibert.text.files import BlankLines
 
 
@@ -70,6 +71,9 @@ class PretrainSettings:
     clip: float = _flag(1.0, "training", "largest length of the whole gradient; longer ones are scaled down")
     spike: float = _flag(100.0, "training", "stop, and write a black box, when the gradient is so many times longer "
                          "than in the steps before; 0 never does")
+    precision: str = _flag("float32", "training", "of matrix products on a GPU: tf32 and bfloat16 see their factors "
+                           "with 10 and 7 bits after the point, for speed; sums, weights and all else stay float32",
+                           choices=PRECISIONS)
     seed: int = _flag(0, "training", "of everything random: the same seed gives the same run")
 
     eval_every: int = _flag(500, "output", "updates between evaluations on the held-out documents")

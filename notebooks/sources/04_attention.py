@@ -231,4 +231,4 @@ figure
 lab.answer("4.6", ...)
 
 # %% progress
-lab.progress()
+lab.progress(4)

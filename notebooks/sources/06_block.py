@@ -514,4 +514,4 @@ figure
 lab.answer("6.6", ...)
 
 # %% progress
-lab.progress()
+lab.progress(6)

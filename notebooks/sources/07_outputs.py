@@ -363,4 +363,4 @@ total = out.masked_lm_loss.item() + out.next_sentence_loss.item()
 print(lab.agree(sum_of_both=total, loss=out.loss))
 
 # %% progress
-lab.progress()
+lab.progress(7)

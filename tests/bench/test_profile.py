@@ -40,7 +40,8 @@ def test_a_profile_has_every_operation_of_a_step_and_the_rest() -> None:
     profile = profile_step(TINY, micro_batch=2)
     calls = {(row.op, row.direction): row.calls for row in profile.ops}
     assert calls["attention", "forward"] == calls["attention", "backward"] == 2  # micro-batches, of one layer
-    assert calls["linear", "forward"] == 2 * (6 + 4)  # those of a layer, pooler, two heads and the transform
+    assert calls["linear", "forward"] == 2 * (5 + 3)  # those of a layer, pooler and two heads
+    assert calls["linear_gelu", "forward"] == 2 * 2  # that of a layer, and the transform
     assert [row.ms for row in profile.ops] == sorted((row.ms for row in profile.ops), reverse=True)
     assert list(profile.rest) == ["graph and sums of gradients", "gradient norm", "AdamW"]
     assert all(ms > 0.0 for ms in profile.rest.values())

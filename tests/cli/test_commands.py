@@ -46,7 +46,7 @@ def test_a_finished_run_can_be_resumed_and_says_that_it_is_finished(
 
 
 def test_an_unfinished_end_is_130(run: Path, minibert_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minibert.train.pretrain.resume", lambda folder, threads: False)
+    monkeypatch.setattr("minibert.train.pretrain.resume", lambda folder, threads, device: False)
     assert minibert_command("pretrain", "--resume", run).code == 130
 
 
@@ -54,7 +54,7 @@ def test_an_unfinished_end_is_130(run: Path, minibert_command: Command, monkeypa
 def test_the_number_of_threads_is_passed_on(threads: int, run: Path, minibert_command: Command,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr("minibert.train.pretrain.resume", lambda folder, threads: not asked.append(threads))
+    monkeypatch.setattr("minibert.train.pretrain.resume", lambda folder, threads, device: not asked.append(threads))
     assert minibert_command("pretrain", "--resume", run, "--threads", threads).code == 0
     assert asked == [threads]
 

@@ -19,7 +19,7 @@ OTHER_VALUES = {
     "mask_rate": 0.2, "short_pairs": 0.3, "preset": "mini", "layers": 3, "hidden": 24, "heads": 3, "width": 50,
     "activation": "relu", "positions": "sinusoidal", "norm": "pre", "dropout": 0.2, "start": "random",
     "init_std": 0.07, "steps": 444, "batch": 5, "micro_batch": 3, "lr": 0.125, "warmup": 7, "weight_decay": 0.5,
-    "beta1": 0.25, "beta2": 0.75, "eps": 0.5, "clip": 3.5, "spike": 55.0, "seed": 9,
+    "beta1": 0.25, "beta2": 0.75, "eps": 0.5, "clip": 3.5, "spike": 55.0, "precision": "tf32", "seed": 9,
     "eval_every": 11, "save_every": 13}
 SETTINGS = {f.name: f for f in fields(PretrainSettings)}
 
@@ -29,14 +29,15 @@ def flag(name: str) -> str:
 
 
 @pytest.mark.parametrize(("command", "flags"), [
-    ("pretrain", ["--out", "--resume", "--threads", *map(flag, SETTINGS)]),
-    ("fill-mask", ["RUN", "text", "--top"]),
-    ("evaluate", ["RUN", "--json", "--threads"]),
-    ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads"]),
+    ("pretrain", ["--out", "--resume", "--device", "--threads", *map(flag, SETTINGS)]),
+    ("fill-mask", ["RUN", "text", "--top", "--device"]),
+    ("evaluate", ["RUN", "--json", "--device", "--threads"]),
+    ("embed", ["RUN", "FILE", "--out", "--pooling", "--nearest", "--top", "--threads", "--device"]),
     ("lint", ["FILE", "--blank-lines"]),
-    ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--threads", "--micro-batch", "--steps",
-               "--seconds", "--peers",
-               "--out", "--json"]),
+    ("notebooks", ["FOLDER", "--copy-only", "--no-browser"]),
+    ("lab", ["FOLDER"]),
+    ("bench", ["--growth", "--inference", "--recompute", "--shape", "--preset", "--device", "--threads",
+               "--micro-batch", "--steps", "--seconds", "--peers", "--out", "--json"]),
 ])
 def test_the_help_of_a_command_names_each_of_its_flags(command: str, flags: list[str],
                                                        minibert_command: Command) -> None:
@@ -60,7 +61,7 @@ def test_the_help_of_a_setting_says_what_it_does_and_its_default(minibert_comman
 
 def test_the_overview_shows_every_command_in_use(minibert_command: Command) -> None:
     output = minibert_command("--help").output
-    for command in ("pretrain", "fill-mask", "embed", "evaluate", "lint", "bench"):
+    for command in ("pretrain", "fill-mask", "embed", "evaluate", "lint", "notebooks", "bench"):
         assert f"\n  minibert {command} " in output  # an example
         assert re.search(rf"^    {command}\s+[a-z]", output, re.MULTILINE)  # and its line in the list
 
@@ -76,7 +77,7 @@ def test_the_format_of_text_is_explained_where_text_is_read(command: str, minibe
 def given(monkeypatch: pytest.MonkeyPatch) -> list[PretrainSettings]:
     """The settings that runs were started with; nothing is trained."""
     settings: list[PretrainSettings] = []
-    monkeypatch.setattr(pretraining, "pretrain", lambda s, folder, threads: not settings.append(s))
+    monkeypatch.setattr(pretraining, "pretrain", lambda s, folder, threads, device: not settings.append(s))
     return settings
 
 

@@ -110,7 +110,7 @@ def unwritten(op: Op, arguments: dict[str, Any], saved: dict[str, Any]) -> dict[
         found["p"] = round(arguments["p"] * LEVELS) / LEVELS if arguments["key"] else 0.0
     if op.name == "attention":
         found["m"] = 1.0 if arguments["mask"] is None else arguments["mask"] != 0
-    if op.name == "linear" and arguments["bias"] is None:
+    if op.name in ("linear", "add_norm") and arguments["bias"] is None:
         found["b"] = 0.0
     return found
 

@@ -69,6 +69,9 @@ FORWARD: list[tuple[str, tuple[int, ...], Callable[[], Tensor], str]] = [
      r"a reaches 1e\+20 and b reaches 1e\+20: sums of their products at \[0, 1\] are above"),
     ("linear", (1, 2), lambda: F.linear(leaf([[1, 2], [1e20, 3]]), leaf([[1, 1], [2, 2], [1e20, 1]])).sum(),
      r"row \[1\] of x reaches 1e\+20, and row \[2\] of weight 1e\+20: their products add up to 1e\+40, beyond"),
+    ("linear_gelu", (1, 0), lambda: F.linear_gelu(leaf([[1, 2], [1e20, 3]]), leaf([[-1e20, 1], [2, 2]]), leaf([3, 5])
+                                                  ).sum(),
+     r"row \[1\] of x reaches 1e\+20, and row \[0\] of weight 1e\+20: their products add up to -1e\+40, beyond"),
     ("attention", (0, 0, 0, 0), lambda: F.attention(leaf(BIG), leaf(BIG), leaf(RNG.standard_normal(BIG.shape))).sum(),
      r"scores of query \[0, 0, 0\] reach 8\.083e\+40, above .*: q has norm 3\.742e\+20, k has norms up to 3\.742e\+20"),
     ("attention", (0, 0, 0, 0), lambda: F.attention(leaf(np.zeros((1, 1, 1, 2))), leaf(np.zeros((1, 1, 2, 2))),
@@ -80,6 +83,14 @@ FORWARD: list[tuple[str, tuple[int, ...], Callable[[], Tensor], str]] = [
      r"row \[1\] of x reaches 3e\+38: its sum, for the mean, is above"),
     ("add_norm", (1, 0), lambda: F.add_norm(leaf([[1, 2], [3e38, 1]]), leaf([[1, 2], [2e38, 1]]), leaf([1, 2]),
                                             leaf([0, 1])).sum(), r"x \+ h = 2e\+38 \+ 3e\+38 = inf at \[1, 0\]"),
+    ("add_norm", (1, 0), lambda: F.add_norm(leaf([[1, 2], [3e38, 1]]), leaf([[1, 2], [2, 1]]), leaf([1, 2]),
+                                            leaf([0, 1]), bias=leaf([2e38, 0])).sum(),
+     r"h \+ bias = 3e\+38 \+ 2e\+38 = inf at \[1, 0\]"),
+    ("add_norm", (1, 0), lambda: F.add_norm(leaf([[1, 2], [-1e38, 1]]), leaf([[1, 2], [3e38, 1]]), leaf([1, 2]),
+                                            leaf([0, 1]), bias=leaf([2e38, 0])).sum(),
+     r"x \+ \(h \+ bias\) = 3e\+38 \+ 1e\+38 = inf at \[1, 0\]"),
+    ("add_norm", (0, 0), lambda: F.add_norm(leaf([[1, 2]]), leaf([[4, 3]]), leaf([1, 2]), leaf([0, 1]), 0.0,
+                                            bias=leaf([-5, -5])).sum(), r"row \[0\] of x \+ \(h \+ bias\) is constant"),
     ("cross_entropy", (), lambda: F.cross_entropy(scores(False).reshape(8, 5), np.array([0, 4, *[1] * 6])),
      r"row 1 of the logits is -inf at its label 4, as by a mask: probability 0, and -ln 0 = inf"),
     ("cross_entropy", (), lambda: F.cross_entropy(scores(True).reshape(8, 5), np.array([1, -100, *[1] * 6])),
@@ -96,6 +107,8 @@ BACKWARD: list[tuple[str, Callable[[], Tensor], str]] = [
     ("power", lambda: (leaf([4, 0])**0.5).sum(), r"the slope holds \(0\)\^\(-0\.5\) at \[1\]: 0 to a negative power"),
     ("gelu_tanh", lambda: F.gelu_tanh(leaf([2, 1e20])).sum(), r"x = 1e\+20 at \[1\]: in its slope, x\^2 is above"),
     ("linear", lambda: (F.linear(leaf([[1e-30]]), leaf([[1e25]])) * 1e20).sum(),
+     r"dy reaches 1e\+20 and weight reaches 1e\+25: sums of their products at \[0, 0\] are above"),
+    ("linear_gelu", lambda: (F.linear_gelu(leaf([[1e-30]]), leaf([[1e25]]), leaf([2])) * 1e20).sum(),
      r"dy reaches 1e\+20 and weight reaches 1e\+25: sums of their products at \[0, 0\] are above"),
     ("attention", lambda: (F.attention(leaf([[[[0]]]]), leaf([[[[0], [0]]]]), leaf([[[[3e25], [-3e25]]]])) * 1e14
                            ).sum(), r"dcontext reaches 1e\+14 and q .* v reaches 3e\+25"),
@@ -202,6 +215,11 @@ def test_overflow_depends_on_the_precision_of_the_graph() -> None:
     assert blame(F.exp(leaf([89.2], dtype=np.float32)).sum()).kind == "nan"
     assert blame(F.exp(leaf([89.2], dtype=np.float64)).sum()).kind == "explosion"
     assert "largest float64, 1.8e308" in blame(F.exp(leaf([710], dtype=np.float64)).sum()).cause
+
+
+def test_the_row_of_a_map_with_its_gelu_is_shown() -> None:
+    text = str(blame(F.linear_gelu(leaf([[1, 2], [1e20, 3]]), leaf([[1e20, 1], [2, 2]]), leaf([3, 5])).sum()))
+    assert "row [1]: 1e+20, 3" in text
 
 
 def test_scores_that_overflow_in_a_model() -> None:

@@ -39,7 +39,8 @@ def test_every_operation_and_every_value_of_the_toy_model_is_right(dtype: Any, c
         check(loss, at=source, directions=1).assert_ok()
 
 
-@pytest.mark.parametrize("op", ["add", "embedding", "layer_norm", "attention", "linear", "gelu", "getitem"])
+@pytest.mark.parametrize("op", ["add", "embedding", "layer_norm", "attention", "linear", "linear_gelu", "add_norm",
+                                "getitem"])
 def test_a_wrong_operation_is_found_where_it_stands(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
     true = REGISTRY[op]
 

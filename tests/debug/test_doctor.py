@@ -165,11 +165,15 @@ def test_of_two_losses_the_one_that_cannot_fall_is_named() -> None:
     assert "the next sentence loss does not fall, not even when trained alone" in finding.what
 
 
-def test_weights_that_kill_units_or_gradients_are_found() -> None:
-    model = toy_model(hidden_act="relu")
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+def test_dead_units_are_found(activation: str) -> None:
+    model = toy_model(hidden_act=activation)
     model.bert.encoder.layer[1].intermediate.dense.bias.data -= 100.0
     finding = doctor(model, toy_batch())["dead units"]
     assert finding.status == "problem" and "layer.1.intermediate are 0 for every token" in finding.what
+
+
+def test_weights_that_kill_units_or_gradients_are_found() -> None:
     model = toy_model()
     model.bert.encoder.layer[1].attention.self.query.weight.data[:] = 0.0
     model.bert.encoder.layer[1].attention.self.query.bias.data[:] = 0.0
@@ -230,8 +234,8 @@ def test_a_label_that_does_not_count_is_found() -> None:
 
 
 def test_a_wrong_backward_is_a_wrong_slope(monkeypatch: pytest.MonkeyPatch) -> None:
-    op = REGISTRY["gelu"]
-    monkeypatch.setitem(REGISTRY, "gelu", replace(op, backward=lambda dy, *saved: (1.01 * op.backward(dy, *saved)[0],)))
+    op = REGISTRY["linear_gelu"]
+    monkeypatch.setitem(REGISTRY, op.name, replace(op, backward=lambda dy, *saved: op.backward(1.01 * dy, *saved)))
     finding = doctor(toy_model(), toy_batch())["reachability"]
     assert finding.status == "problem" and "is not the slope of the loss" in finding.what
 

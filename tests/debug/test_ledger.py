@@ -183,7 +183,7 @@ def test_the_table() -> None:
     text = str(report)
     assert "layer 0: self-attention" in text and "layer 1: feed-forward" in text and "Measured peak" in text
     rows = report.rows("op")
-    assert [row[0] for row in rows[:3]] == ["attention", "linear", "gelu"] and rows[-1][3] == "100.0%"
+    assert [row[0] for row in rows[:3]] == ["attention", "linear", "linear_gelu"] and rows[-1][3] == "100.0%"
     assert max(map(len, str(ledger(model(**batch).loss)).splitlines())) <= 100
     assert "why backward needs it" in report._repr_html_() and "<script" not in report._repr_html_()
     assert len(report.rows("node")) == len(report.entries) + 1

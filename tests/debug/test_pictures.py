@@ -107,7 +107,7 @@ def test_one_module_with_its_surroundings() -> None:
     assert picture.size[0] <= 900
     own = {name for name in picture.boxes if name.startswith(ATTENTION)}
     assert picture.dashed == picture.boxes.keys() - own == {
-        "bert.embeddings.dropout:dropout", "bert.encoder.layer.0.intermediate.dense:linear",
+        "bert.embeddings.dropout:dropout", "bert.encoder.layer.0.intermediate:linear_gelu",
         "bert.encoder.layer.0.output:add_norm"}
     assert picture.frames.keys() == {"self.query", "self.key", "self.value", "self", "output.dense", "output"}
     assert "softmax" in picture.titles[f"{ATTENTION}.self:attention"]

@@ -14,6 +14,8 @@ from minibert.debug.commands.replay import add_replay
 from minibert.debug.replaying.replay import replay
 from minibert.debug.replaying.text import summary
 
+from .places import place_of
+
 Say = Callable[..., str]
 SCRIPT = """\
 import argparse
@@ -71,11 +73,11 @@ def test_colours_mark_what_was_verified(run: Path) -> None:
 def test_every_operation_is_listed_with_its_norms(say: Say, run: Path) -> None:
     everything, part = say("--step", "1", "--ops"), say("--step", "1", "--ops", "--part", "3")
     timeline = replay(run, 1).run()
-    assert everything.count("|y|") == 5 * 35 and everything.count("forward of micro-batch") == 5
+    assert everything.count("|y|") == 5 * 33 and everything.count("forward of micro-batch") == 5
     assert part.count("forward of micro-batch") == part.count("forward of micro-batch 3") == 1
     record = timeline.find("bert.pooler:tanh", part=3)
     norm = f"|y|\N{NO-BREAK SPACE}{record.norms['y']:.4g}"
-    assert f"  bert.pooler:tanh  2x16\n      {norm}  minibert/models/bert.py:113\n" in part
+    assert f"  bert.pooler:tanh  2x16\n      {norm}  {place_of('models/bert.py', 'F.tanh')}\n" in part
     assert "|m|" in part and "\n  clip factor  ()\n" in part
 
 

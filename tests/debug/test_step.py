@@ -165,12 +165,12 @@ def test_check_runs_a_float32_graph_in_float64() -> None:
 
 
 def test_check_finds_a_wrong_backward_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = dataclasses.replace(REGISTRY["gelu"], backward=lambda dy, x, cdf: (dy * cdf,))  # the pdf's term is missing
-    monkeypatch.setitem(REGISTRY, "gelu", wrong)
+    wrong = dataclasses.replace(REGISTRY["tanh"], backward=lambda dy, y: (dy * (1.0 - y),))  # y is not squared
+    monkeypatch.setitem(REGISTRY, "tanh", wrong)
     walk = step(toy_model()(**toy_batch()).loss)
-    walk.until("gelu")
+    walk.until("tanh")
     assert not walk.check().ok and "WRONG" in str(walk.check())
-    walk.until("backward gelu")
+    walk.until("backward tanh")
     assert not walk.check().ok
     walk.next()
     assert walk.check().ok

@@ -42,10 +42,10 @@ def test_a_scripted_session_goes_where_it_is_told(toy: Stepper) -> None:
     output = io.StringIO()
     walk(toy, io.StringIO("n\n\nb\nu attention\nu backward attention\ng 5\nq\nn\n"), output)
     titles = re.findall(r"^step .*$", output.getvalue(), re.MULTILINE)
-    assert titles == ["step 1 of 94   forward   embedding", "step 2 of 94   forward   embedding",
-                      "step 3 of 94   forward   add", "step 2 of 94   forward   embedding",
-                      "step 14 of 94   forward   attention", "step 67 of 94   backward   attention",
-                      "step 5 of 94   forward   add"]
+    assert titles == ["step 1 of 88   forward   embedding", "step 2 of 88   forward   embedding",
+                      "step 3 of 88   forward   add", "step 2 of 88   forward   embedding",
+                      "step 14 of 88   forward   attention", "step 62 of 88   backward   attention",
+                      "step 5 of 88   forward   add"]
     assert "\033" not in output.getvalue()
     assert toy.number == 5
 
@@ -57,7 +57,7 @@ def test_the_end_of_the_input_ends_the_session(toy: Stepper) -> None:
 
 
 @pytest.mark.parametrize(("command", "answer"), [
-    ("b", "this is the first step"), ("g 95", "there is no step 95"), ("g five", "number of a step, not 'five'"),
+    ("b", "this is the first step"), ("g 89", "there is no step 89"), ("g five", "number of a step, not 'five'"),
     ("u nothing", "no operation and no module 'nothing'"), ("u", "until what"), ("v 0;1", "cannot read '0;1'"),
     ("x", "there is no command 'x'"), ("next", "there is no command 'next'"), ("?", "right, Enter")])
 def test_what_cannot_be_done_is_said_and_changes_nothing(command: str, answer: str, toy: Stepper) -> None:

@@ -185,7 +185,7 @@ def test_through_and_the_rest() -> None:
     loss = loss_of(model, batch)
     answer = why(model.bert.embeddings.word_embeddings.weight[7, 3], loss)
     execution = Execution(loss)
-    for what in ("bert.encoder.layer.0.attention.self", "bert.encoder.layer.1", "attention", "bert.pooler", "gelu"):
+    for what in ("bert.encoder.layer.0.attention.self", "bert.encoder.layer.1", "attention", "bert.pooler", "tanh"):
         through, rest = answer.through(what)
         assert through.value + rest.value == pytest.approx(answer.value, rel=1e-10)
         for term in (through, rest):
@@ -242,6 +242,21 @@ def test_terms_of_a_place_go_on_to_every_use() -> None:
     assert len(uses) == 4 and len(set(uses.values.tolist())) == 4
     assert example.by("position").at(2).by("use").values.sum() == pytest.approx(
         answer.by("example", "position").at(1, 2).value, rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "index", "use"), [
+    ("intermediate.dense.weight", (2, 3), "weight of bert.encoder.layer.0.intermediate"),
+    ("intermediate.dense.bias", (2,), "bias of bert.encoder.layer.0.intermediate"),
+    ("output.dense.bias", (3,), "sub-layer bias of bert.encoder.layer.0.output"),
+    ("output.LayerNorm.bias", (3,), "bias of bert.encoder.layer.0.output")])
+def test_the_parameters_of_fused_operations_have_their_roles(name: str, index: tuple[int, ...], use: str) -> None:
+    model, batch = toy()
+    answer = why(dict(model.bert.encoder.layer[0].named_parameters())[name][index], loss_of(model, batch))
+    only, = answer.by("use")
+    assert only.label == use
+    assert answer.by("example").values.sum() == pytest.approx(answer.value, rel=1e-9)
+    expected = sum(term.value for term in answer.by("example", "position") if term.where[0] == 2)
+    assert answer.by("example").at(2).value == pytest.approx(expected, rel=1e-9, abs=1e-14)
 
 
 def test_an_entry_of_an_intermediate_value() -> None:

@@ -76,6 +76,14 @@ def test_attention_written_with_matrix_products() -> None:
     assert names_of(F.matmul(F.softmax(scores), q))["head"][0, 1, 0, 0] == 1
 
 
+def test_a_map_with_its_gelu_has_the_places_of_its_rows() -> None:
+    x, ids = looked_up()
+    weight, bias = (Tensor(np.random.default_rng(0).standard_normal(shape)) for shape in ((H + 1, H), (H + 1,)))
+    names = names_of(F.linear_gelu(x, weight, bias))
+    assert set(names) == {"example", "position", "feature", "words"}
+    assert (names["words"][..., 4] == ids).all() and (names["feature"][1, 2] == np.arange(H + 1)).all()
+
+
 def test_data_without_a_table() -> None:
     w = Tensor(np.random.default_rng(0).standard_normal((4, 3)), requires_grad=True, name="w")
     data = np.random.default_rng(1).standard_normal((5, 3))

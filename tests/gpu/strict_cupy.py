@@ -282,7 +282,15 @@ def _poisoned(make: Callable[..., np.ndarray]) -> Callable[..., ndarray]:
 
 
 empty, empty_like = _poisoned(np.empty), _poisoned(np.empty_like)
-cuda = types.SimpleNamespace(is_available=lambda: True)
+
+
+class CUDARuntimeError(RuntimeError):
+    """What CUDA answers when it cannot do what it was asked."""
+
+
+cuda = types.SimpleNamespace(is_available=lambda: True, runtime=types.SimpleNamespace(
+    CUDARuntimeError=CUDARuntimeError, driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13020,
+    getDeviceCount=lambda: 1, memGetInfo=lambda: (3 << 28, 3 << 30)))
 
 
 def __getattr__(name: str) -> Any:

@@ -116,12 +116,12 @@ def test_numbers_are_shown_wherever_they_are(device: ModuleType) -> None:
 def test_without_a_gpu_one_sentence_says_so(device: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     model = toy_model()
     monkeypatch.setattr(strict_cupy.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="CuPy finds no GPU"):
+    with pytest.raises(InputError, match="the NVIDIA driver finds no GPU"):
         model.to("cuda")
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
     with pytest.raises(InputError, match="needs CuPy: pip install"):
         model.to("cuda")
-    with pytest.raises(InputError, match="there is no device 'gpu': choose one of cpu, cuda"):
+    with pytest.raises(InputError, match="there is no device 'gpu': choose one of auto, cpu, cuda"):
         model.to("gpu")
     assert {device_of(p.data) for p in model.parameters()} == {"cpu"}
 

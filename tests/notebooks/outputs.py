@@ -9,14 +9,9 @@ RELATIVE, TINY = 1e-3, 1e-9  # numbers below TINY are rounding errors, which dif
 
 
 def text_outputs(notebook: Any) -> list[tuple[str, str]]:
-    """The cell and the text of each output; pictures and HTML, which say the same otherwise, are left out.
-
-    So is the cell `progress`: it lists all notebooks, and changes when another one is added.
-    """
+    """The cell and the text of each output; pictures and HTML, which say the same otherwise, are left out."""
     found = []
     for cell in notebook["cells"]:
-        if cell["id"] == "progress":
-            continue
         for output in cell.get("outputs", []):
             content = output.get("text") if output["output_type"] == "stream" else output["data"].get("text/plain", "")
             found.append((cell["id"], "".join(content)))

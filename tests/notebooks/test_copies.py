@@ -51,6 +51,14 @@ def test_what_was_changed_stays_and_the_rest_is_renewed(source: Path, capsys: py
     assert read(Path("mine/02_b.ipynb")) == "second edition"
 
 
+def test_what_was_renewed_once_is_renewed_again(source: Path) -> None:
+    for edition in ("second", "third"):
+        copying.copy_notebooks(Path("mine"))
+        (source / "02_b.ipynb").write_text(f"{edition} edition", encoding="utf-8")
+    assert copying.copy_notebooks(Path("mine")).renewed == ["02_b.ipynb"]
+    assert read(Path("mine/02_b.ipynb")) == "third edition"
+
+
 def test_a_file_that_was_there_before_is_not_overwritten(source: Path) -> None:
     Path("mine").mkdir()
     Path("mine/README.md").write_text("my own", encoding="utf-8")
@@ -108,8 +116,8 @@ def test_the_shipped_notebooks_are_found_in_a_clone() -> None:
 
 def test_the_package_holds_the_notebooks_where_setuptools_builds_it(tmp_path: Path) -> None:
     pytest.importorskip("setuptools")
-    code = ("import sys; sys.argv = ['setup.py', '-q', 'egg_info', '--egg-base', sys.argv[1], 'build_py', "
-            "'--build-lib', sys.argv[1]]; exec(open('setup.py', encoding='utf-8').read())")
+    code = ("import sys; from setuptools import setup; sys.argv = ['setup', '-q', 'egg_info', '--egg-base', "
+            "sys.argv[1], 'build_py', '--build-lib', sys.argv[1]]; setup()")
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2],
                    check=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True)
     built = tmp_path / "minibert" / "notebooks"

@@ -1,5 +1,6 @@
 """Every notebook runs from top to bottom, offline, in its time, and gives the text and numbers that are committed."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,23 @@ def test_a_notebook_gives_the_committed_numbers(name: str, monkeypatch: pytest.M
     assert seconds < SECONDS.get(name[:2], LIMIT)
 
 
+def test_in_a_notebook_a_figure_and_a_result_show_themselves() -> None:
+    pytest.importorskip("nbclient", reason="the extra `notebooks` is not installed")
+    pytest.importorskip("ipykernel", reason="the extra `notebooks` is not installed")
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    answer = """@lab.answer("4.3")
+def f(dp, p):
+    return p * (dp - (dp * p).sum(axis=-1, keepdims=True))"""
+    cells = ["import numpy as np\nfrom minibert import lab", answer, "lab.matrices(x=np.eye(2))", "lab.progress()"]
+    notebook = execute(new_notebook(cells=[new_code_cell(cell) for cell in cells]))
+    _, result, figure, progress = [cell.outputs for cell in notebook.cells]
+    assert [output.output_type for output in result] == ["display_data"]
+    assert "4.3 passed" in result[0].data["text/html"] and "data:image/png" in result[0].data["text/html"]
+    assert "image/png" in figure[0].data
+    assert re.search(r"04_attention +6 +1 +0", progress[0].data["text/plain"])
+
+
 def test_other_languages_have_the_same_code_so_that_one_run_speaks_for_all() -> None:
     assert all("en" in languages(FOLDER, name) for name in names(FOLDER))
 
@@ -67,4 +85,5 @@ def test_a_notebook_that_gave_something_else_is_noticed() -> None:
 
 def test_no_path_of_the_machine_is_kept() -> None:
     package = str(Path(__file__).parents[2])
-    assert without_paths(f"at /tmp/ipykernel_12/345.py:3 in {package}/minibert/x.py") == "at cell:3 in minibert/x.py"
+    told = without_paths(f"at /tmp/ipykernel_12/345.py:3 in {package}/minibert/ops/x.py:7")
+    assert told == "at cell:3 in minibert/ops/x.py"

@@ -14,6 +14,7 @@ from minibert.errors import InputError
 from minibert.lab.answering import grade, is_open
 from minibert.lab.declaring import Backward, Exercise, Function, Value, exercise
 from minibert.lab.record import NAME, Progress, Record
+from minibert.ops.broadcast import unbroadcast
 from minibert.ops.registry import REGISTRY
 from minibert.tensor import Tensor
 
@@ -46,7 +47,7 @@ def test_what_is_not_written_yet_is_open_and_no_try(folder: Path) -> None:
     def nothing(dp: Any, p: Any) -> Any:
         """What it should do."""
         ...
-    assert is_open(nothing) and not is_open(softmax_backward) and not is_open(np.exp)
+    assert is_open(nothing) and not is_open(softmax_backward) and not is_open(np.exp) and not is_open(lambda dp, p: 0.5)
     assert [grade(RIGHT, given).state for given in (nothing, ...)] == ["open", "open"]
     assert 'lab.hint("4.3")' in repr(grade(RIGHT, nothing))
     assert not (folder / NAME).exists()
@@ -82,7 +83,7 @@ def test_rounding_is_not_an_error_but_is_told() -> None:
     (lambda x, a: (x * x, np.sin(x)), "none of the usual slips"),
     (lambda x, a: (x * x, np.where(x == x[2], np.nan, a * x - x**3)), "first at [2]: nan"),
     (lambda x, a: (x * x, (a * x - x**3)[None]), "it has shape 1x3, and 3 is right"),
-    (lambda x, a: x * x, "it returned 1 results, and 2 are asked for: y, z"),
+    (lambda x, a: x * x, "it returned 1 result, and 2 are asked for: y, z"),
     (lambda x, a: (x * x, "z"), "numbers are asked for, not 'z'"),
     (lambda x, a: (x * x, ...), "numbers are asked for"),
     (lambda x, a: (x * x, undefined), "it raised NameError: name 'undefined' is not defined"),  # noqa: F821
@@ -92,6 +93,12 @@ def test_a_wrong_function_is_told_what_is_wrong(wrong: Call, words: str) -> None
     result = grade(squares(), wrong)
     assert result.state == "wrong"
     assert words in repr(result)
+
+
+def test_a_single_result_may_be_a_list_or_a_tuple_of_one() -> None:
+    for form in (lambda x: x, lambda x: (x,), lambda x: x.tolist()):
+        assert grade(exercise("1.3"), lambda d, shape, form=form: form(unbroadcast(d, shape))).passed
+    assert "it returned 2 results, and 1 is asked for: sum" in repr(grade(exercise("1.3"), lambda d, shape: (d, d)))
 
 
 def test_the_first_wrong_number_is_shown_beside_the_right_one() -> None:
@@ -107,6 +114,8 @@ def test_the_first_wrong_number_is_shown_beside_the_right_one() -> None:
 def test_numbers_and_words_are_graded() -> None:
     half = Value(number="99.3", title="", hints=("a", "b"), right=0.5, mistakes={"that is its square": 0.25})
     assert grade(half, 0.50001).passed and not grade(half, 0.51).passed
+    small = Value(number="99.6", title="", hints=("a", "b"), right=1e-6)
+    assert grade(small, 1.0001e-6).passed and not grade(small, 2e-6).passed
     assert "too large" in repr(grade(half, 0.7)) and "too small" in repr(grade(half, 0.1))
     assert "sign is turned" in repr(grade(half, -0.5)) and "its square" in repr(grade(half, 0.25))
     word = Value(number="99.4", title="", hints=("a", "b"), right="Softmax", mistakes={"relu": "that has no sum"})
@@ -119,6 +128,15 @@ def test_a_backward_that_only_fits_the_random_inputs_does_not_pass() -> None:
         return softmax_backward(dp, p) * (1.0 if p.shape[-1] in (3, 5) or p.shape == (2, 4, 7) else 0.5)
     result = grade(RIGHT, only_small)
     assert result.state == "wrong" and "not where a model uses it" in repr(result)
+
+
+def test_the_gradient_check_runs_with_the_answer() -> None:
+    calls = []
+
+    def right_at_first(dp: Any, p: Any) -> Any:
+        calls.append(p.shape)
+        return softmax_backward(dp, p) * (1.0 if len(calls) <= 3 else 1.001)
+    assert "the gradient check disagrees" in repr(grade(RIGHT, right_at_first))
 
 
 def test_there_is_no_such_exercise() -> None:
@@ -176,6 +194,11 @@ def test_progress_is_kept_and_what_was_passed_stays_so(folder: Path) -> None:
     rows = {row[0]: row[1:] for row in lab.progress().rows()}
     assert rows["04_attention"] == (6, 1, 1)
     assert "4.1" not in lab.progress().to_do() and "4.2" in lab.progress().to_do()
+    one = lab.progress(4)
+    assert one.rows()[:2] == [("4.1", exercise("4.1").title, "yes", 0), ("4.2", exercise("4.2").title, "", 1)]
+    assert repr(one).endswith("next: 4.2") and len(one.rows()) == 6
+    with pytest.raises(InputError, match="no notebook 99"):
+        lab.progress(99)
     assert "next: " in repr(lab.progress()) and "<table" in lab.progress()._repr_html_()
 
 
@@ -228,10 +251,11 @@ def test_figures_are_the_same_bytes_each_time() -> None:
     x = np.arange(6.0).reshape(2, 3)
     figure = lab.matrices(x=x, dx=-x)
     assert [axes.get_title() for axes in figure.axes] == ["x", "dx"]
+    assert b"matplotlib" not in as_png(figure).lower()  # its version would stand there
     assert as_png(figure) == as_png(lab.matrices(x=x, dx=-x)) != as_png(lab.matrices(x=x, dx=x))
 
 
 def test_a_declaration_must_be_whole() -> None:
     with pytest.raises(NotImplementedError):
         Exercise(number="1.1", title="", hints=()).asks()
-    assert isinstance(RIGHT, Backward) and RIGHT.outputs == ("dx",) and RIGHT.notebook == 4
+    assert isinstance(RIGHT, Backward) and RIGHT.outputs == ("dx",)

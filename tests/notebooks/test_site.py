@@ -41,6 +41,7 @@ def test_the_site_fetches_nothing(tmp_path: Path) -> None:
 def test_links_inside_the_site_lead_somewhere(tmp_path: Path) -> None:
     write_site(FOLDER, tmp_path)
     for path in tmp_path.rglob("*.html"):
+        assert '.ipynb"' not in path.read_text(encoding="utf-8")
         for link in re.findall(r'<a href="([^"#:]+\.html)', path.read_text(encoding="utf-8")):
             assert (path.parent / link).exists(), f"{path.name}: {link}"
 

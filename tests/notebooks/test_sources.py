@@ -100,6 +100,20 @@ def test_the_committed_notebook_was_run_without_noise(name: str, language: str) 
     assert not re.search(r"ipykernel|/tmp/|site-packages|0x[0-9a-f]{8}", shown)
 
 
+@pytest.mark.parametrize(("name", "language"), EDITIONS)
+def test_every_section_with_a_formula_has_a_figure(name: str, language: str) -> None:
+    sections: dict[str, list[dict[str, Any]]] = {"": []}
+    for cell in built(name, language)["cells"]:
+        first = "".join(cell["source"]).partition("\n")[0]
+        if cell["cell_type"] == "markdown" and first.startswith("## "):
+            sections[first] = []
+        list(sections.values())[-1].append(cell)
+    for title, inside in list(sections.items())[1:]:
+        outputs = json.dumps([cell.get("outputs", []) for cell in inside])
+        if any("$$" in "".join(cell["source"]) for cell in inside):
+            assert "image/png" in outputs or "<svg" in outputs, title
+
+
 def write(folder: Path, code: str, text: str) -> Path:
     (folder / "sources" / "en").mkdir(parents=True)
     (folder / "sources" / "07_x.py").write_text(code, encoding="utf-8")

@@ -95,9 +95,12 @@ def add_norm_cases() -> list[Case]:
     def arrays(*shape: int) -> tuple[Any, ...]:
         return normal(*shape), normal(*shape), normal(shape[-1]), normal(shape[-1])
     turned = normal(5, 3).T, normal(3, 10)[:, ::2], normal(10)[::2], normal(5)
+    part = DropoutKey(5, 1, 0, 0, Part((4, 3, 5), np.array([3, 1])))
     return [case(*arrays(3, 7)), case(*arrays(2, 3, 5), 0.3), case(*arrays(7)), case(*turned),
             case(*arrays(2, 1, 7), 1e-12, 0.4, KEY), case(*arrays(3, 5), p=0.2, key=KEY_FROM_5),
-            case(*arrays(2, 3, 5), 0.1, 0.5, DropoutKey(5, 1, 0, 0, Part((4, 3, 5), np.array([3, 1]))))]
+            case(*arrays(2, 3, 5), 0.1, 0.5, part), case(*arrays(2, 3, 7), 0.2, 0.0, None, normal(7)),
+            case(*arrays(2, 3, 7), 1e-12, 0.4, KEY_FROM_5, normal(7)), case(*turned, 0.3, 0.2, KEY, normal(10)[::2]),
+            case(*arrays(2, 3, 5), 0.1, 0.5, part, normal(5)), case(*arrays(7), 1e-12, 0.3, KEY, normal(7))]
 
 
 def loss_cases() -> list[Case]:
@@ -155,6 +158,9 @@ CASES: dict[str, list[Case]] = {
     "linear": [case(normal(3, 5), normal(4, 5), normal(4)), case(normal(2, 3, 5), normal(4, 5), normal(4)),
                case(normal(2, 3, 5), normal(4, 5)), case(normal(5), normal(4, 5), normal(4)),
                case(normal(5, 3).T, normal(5, 4).T, normal(8)[::2]), case(normal(3, 1), normal(1, 1), None)],
+    "linear_gelu": [case(normal(3, 5), normal(4, 5), normal(4)), case(normal(2, 3, 5), normal(4, 5), normal(4)),
+                    case(normal(5), normal(4, 5), normal(4)),
+                    case(normal(5, 3).T, normal(5, 4).T, normal(8)[::2]), case(normal(3, 1), normal(1, 1), normal(1))],
     "softmax": softmax_cases(),
     "log_softmax": softmax_cases()[:-1],
     "layer_norm": [case(normal(3, 7), normal(7), normal(7)), case(normal(2, 3, 5), normal(5), normal(5)),

@@ -47,6 +47,11 @@ def test_linear_is_matmul_and_add() -> None:
     same_graphs(F.linear(x, weight, bias), F.matmul(x, weight, tb=True) + bias, [x, weight, bias])
 
 
+def test_linear_gelu_is_linear_and_gelu() -> None:
+    x, weight, bias = leaves((2, 3, 5), (4, 5), (4,))
+    same_graphs(F.linear_gelu(x, weight, bias), F.gelu(F.linear(x, weight, bias)), [x, weight, bias])
+
+
 def test_layer_norm_is_the_graph_of_its_formulas() -> None:
     x, gamma, beta = leaves((2, 3, 7), (7,), (7,))
     xc = x - x.mean(axis=-1, keepdims=True)
@@ -60,6 +65,15 @@ def test_add_norm_is_the_graph_of_its_parts(p: float) -> None:
     s = x + (F.dropout(h, p, KEY_FROM_5) if p else h)
     same_graphs(F.add_norm(h, x, gamma, beta, 1e-5, p, KEY_FROM_5), F.layer_norm(s, gamma, beta, 1e-5),
                 [h, x, gamma, beta])
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_add_norm_with_a_bias_is_the_graph_of_its_parts(p: float) -> None:
+    fx, weight, bias, x, gamma, beta = leaves((2, 3, 5), (7, 5), (7,), (2, 3, 7), (7,), (7,))
+    h = F.linear(fx, weight, bias)
+    s = x + (F.dropout(h, p, KEY_FROM_5) if p else h)
+    composite = F.add_norm(F.linear(fx, weight), x, gamma, beta, 1e-5, p, KEY_FROM_5, bias)
+    same_graphs(composite, F.layer_norm(s, gamma, beta, 1e-5), [fx, weight, bias, x, gamma, beta])
 
 
 def test_cross_entropy_is_picking_from_log_softmax() -> None:

@@ -22,7 +22,7 @@ def leaf(*shape: int) -> Tensor:
 
 
 WITHOUT_DROPOUT_RIGHT = ("drop", "exchanged", "scale")  # what makes no difference where nothing is dropped
-IN_AN_ENCODER = [m for m in MUTANTS if m.op in ("layer_norm", "linear", "gelu", "split_heads", "merge_heads")
+IN_AN_ENCODER = [m for m in MUTANTS if m.op in ("layer_norm", "linear", "linear_gelu", "split_heads", "merge_heads")
                  or (m.op == "attention" and "drop" not in m.fault)
                  or (m.op == "add_norm" and not any(word in m.fault for word in WITHOUT_DROPOUT_RIGHT))]
 

@@ -173,11 +173,12 @@ def test_the_two_gelus_are_near_each_other() -> None:
     assert 1e-4 < difference < 5e-4
 
 
-@pytest.mark.parametrize("name", ["layer_norm", "linear", "softmax", "gelu", "cross_entropy", "mean",
-                                  "dropout"])
+@pytest.mark.parametrize("name", ["layer_norm", "linear", "linear_gelu", "softmax", "gelu", "cross_entropy",
+                                  "mean", "dropout"])
 def test_no_rows_at_all(name: str) -> None:
     """A batch part without a masked position gives empty arrays, not errors."""
     rest = {"layer_norm": (normal(5), normal(5)), "linear": (normal(4, 5), normal(4)), "mean": (1,),
+            "linear_gelu": (normal(4, 5), normal(4)),
             "cross_entropy": (np.zeros(0, int),), "dropout": (0.3, DropoutKey(1, 2, 3))}.get(name, ())
     y, saved = REGISTRY[name].forward(np.zeros((0, 5)), *rest)
     dx, *others = REGISTRY[name].backward(np.ones_like(y) * 0.5, *saved)

@@ -30,7 +30,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     """A run folder with settings, vocabulary and text, and no step trained."""
     folder = tmp_path_factory.mktemp("runs") / "prepared"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretraining, "_train", lambda loaded, threads, say: True)
+        patch.setattr(pretraining, "_train", lambda loaded, threads, say, device: True)
         pretrain(tiny.settings(corpus), folder, 1, tiny.quiet)
     return folder
 

@@ -137,7 +137,7 @@ def test_a_spike_stops_the_run_and_is_explained(threads: int, prepared: Path, co
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     folder = copy(prepared)
     spoil_at(31, monkeypatch, with_huge_gain)
-    with pytest.raises(Diverged, match=r"times the median of the 30 steps before it \(--spike 100\)"):
+    with pytest.raises(Diverged, match=r"times the median of the steps before it \(--spike 100\)"):
         resume(folder, threads, tiny.quiet)
     text = explain(folder)
     assert text.startswith("Step 31: the loss and every gradient are finite; the gradient's length is ")
@@ -150,20 +150,21 @@ def test_what_counts_as_a_spike(prepared: Path, copy: Copy) -> None:
     folder = copy(prepared)
     box = box_of(folder, spike=10.0)
     for step in range(1, 20):
-        box.watch(record(step, norm=1.0 + step % 3))  # the median is 2
-    box.watch(record(20, norm=1e6))  # too few to compare with
-    box.watch(record(21, norm=20.0))
+        box.watch(record(step, norm=1.0 + step % 3), box.limit())  # the median is 2
+    box.watch(record(20, norm=1e6), box.limit())  # too few to compare with
+    box.watch(record(21, norm=20.0), box.limit())
     with pytest.raises(Diverged) as caught:
-        box.watch(record(22, norm=20.1))
-    assert caught.value.reason == ("the gradient has length 20.1, 10.05 times the median of the 21 steps before it "
+        box.watch(record(22, norm=20.1), box.limit())
+    assert caught.value.reason == ("the gradient has length 20.1, 10.05 times the median of the steps before it "
                                    "(--spike 10)")
     never = box_of(folder, spike=0.0)
     for step in range(1, 100):
-        never.watch(record(step, norm=10.0**(step % 30)))
+        never.watch(record(step, norm=10.0**(step % 30)), never.limit())
     assert [r.step for r in never.records] == list(range(100 - STEPS, 100))
     still = box_of(folder)
     for step in range(1, 40):
-        still.watch(record(step, norm=0.0 if step < 30 else 1.0))  # a median of 0 is nothing to compare with
+        norm = 0.0 if step < 30 else 1.0  # a median of 0 is nothing to compare with
+        still.watch(record(step, norm=norm), still.limit())
 
 
 @pytest.mark.parametrize("field", ["masked_loss", "pair_loss", "gradient_norm"])
@@ -172,7 +173,7 @@ def test_any_number_that_is_not_finite_stops_the_first_step(field: str, value: f
                                                             copy: Copy) -> None:
     folder = copy(prepared)
     with pytest.raises(Diverged, match=f"training stopped at step 1, because the .* is {value}"):
-        box_of(folder).watch(record(1, **{field: value}))
+        box_of(folder).watch(record(1, **{field: value}), math.inf)
     box = json.loads((folder / "black_box.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
     assert box["steps"] == [{**vars(record(1)), field: str(value)}]
 
@@ -203,7 +204,8 @@ def test_kill_9_while_the_box_is_written_hurts_neither_the_last_save_nor_an_expl
         interrupt_after([10], patch)
         assert not resume(saved, 1, tiny.quiet)
     with pytest.raises(Diverged):
-        box_of(saved).watch(record(1, norm=math.nan))  # an older box, whose description must not survive its state
+        # an older box, whose description must not survive its state
+        box_of(saved).watch(record(1, norm=math.nan), math.inf)
     spoil_at(14, monkeypatch, with_nan)
     before, points, label = tiny.contents(saved), [], tmp_path / "label.txt"
     for number in range(3, 8):  # points 1 and 2 are the log, cut to where the run goes on
@@ -230,7 +232,7 @@ def test_a_box_of_two_halves_is_refused(prepared: Path, copy: Copy) -> None:
     folder = copy(prepared)
     box = box_of(folder)
     with pytest.raises(Diverged):
-        box.watch(record(1, norm=math.nan))
+        box.watch(record(1, norm=math.nan), box.limit())
     text = (folder / "black_box.json").read_text(encoding="utf-8")
     (folder / "black_box.json").write_text(text.replace('"step": 1,', '"step": 7,', 1), encoding="utf-8")
     with pytest.raises(InputError, match=r"is about step 7, and the state beside it belongs to step 1"):

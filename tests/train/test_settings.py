@@ -45,6 +45,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("positions", "rotary", "one of absolute, sinusoidal"),
     ("norm", "none", "one of post, pre"),
     ("start", "warm", "one of counts, random"),
+    ("precision", "float16", "one of float32, tf32, bfloat16"),
 ]
 
 

@@ -75,7 +75,7 @@ def _bytes(values: Iterable[Array]) -> int:
 
 def _flops(name: str, args: list[Any], saved: tuple, y: Array) -> tuple[int, int]:
     """Operations in the matrix products of forward and of backward."""
-    if name == "linear":
+    if name in ("linear", "linear_gelu"):
         product = 2 * y.size * args[0].shape[-1]
         return product, 2 * product                        # dx = dy W,  dW = dy^T x
     if name == "matmul":

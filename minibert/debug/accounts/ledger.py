@@ -11,7 +11,7 @@ from textwrap import fill
 from typing import Any, NamedTuple
 
 from minibert.debug.accounts.costs import Cost, add_costs, arrays, cost
-from minibert.debug.accounts.liveness import Moment, allocated, given_memory, moments, new_bytes
+from minibert.debug.accounts.liveness import Moment, allocated, given_memory, moments, new_bytes, on_gpu
 from minibert.debug.accounts.reasons import reason
 from minibert.debug.execution import Execution
 from minibert.debug.html import FONT, html_table, span
@@ -63,6 +63,7 @@ class Ledger:
 
     by: how the table is grouped, one of KEYS.  measured: the peak of a real forward and backward pass, in bytes.
     recomputation: what `encoder.recompute` would free, in a sentence; empty where there are no layers.
+    on_gpu: where an operation's own memory is not seen, but for what it returns.
     """
 
     entries: list[Entry]
@@ -70,6 +71,7 @@ class Ledger:
     recomputation: str
     by: str = "op"
     measured: int | None = None
+    on_gpu: bool = False
 
     @property
     def saved(self) -> int:
@@ -113,7 +115,7 @@ class Ledger:
             lines += [f"Measured peak  {size_text(self.measured)}: the prediction is off by "
                       f"{peak.peak / self.measured - 1.0:+.1%}. Python's own objects, about a kilobyte for each "
                       f"operation, are not predicted."]
-        return lines + [self.recomputation] * bool(self.recomputation)
+        return lines + [ON_GPU] * self.on_gpu + [self.recomputation] * bool(self.recomputation)
 
     def figure(self) -> Any:
         """Saved bytes by group, and memory over time: a matplotlib Figure."""
@@ -139,6 +141,8 @@ class Ledger:
                 flops_text(total.forward_flops), flops_text(total.backward_flops), size_text(total.moved))
 
 
+ON_GPU = ("On a GPU the memory that an operation takes for itself while it runs is not seen, and CuPy's pool keeps "
+          "what was freed: the GPU shows more.")
 NOTE = ("saves: kept for backward; memory that several share is counted once, parameters and batch not at all. "
         "forward, backward: operations in matrix products, exactly. moves: bytes read and written, by both.")
 
@@ -148,16 +152,19 @@ def ledger(loss: Tensor | Callable[[], Tensor], by: str = "op", measured: bool =
 
     by: "op", "module" or "node".  measured: run the function and its backward once more, and measure the peak; no
     parameter's `grad` is changed, but dropout moves on to the next step with every call.
-    Raises InputError when there is no graph, or only one and it is to be measured.
+    Raises InputError when there is no graph, or only one and it is to be measured, or one on a GPU.
     """
     check_grouping(by)
     if measured and isinstance(loss, Tensor):
         raise InputError("a graph that exists cannot be measured: pass a function that makes one, as in "
                          "ledger(lambda: model(**batch).loss, measured=True)")
     execution = Execution(loss() if callable(loss) else loss)
+    if measured and on_gpu(execution):
+        raise InputError("memory is measured on the CPU only: leave out measured=True, or see what CuPy's pool holds "
+                         "by cupy.get_default_memory_pool().total_bytes()")
     entries = _entries(execution)
     peak = None if isinstance(loss, Tensor) or not measured else _measure(loss, execution)
-    return Ledger(entries, moments(execution), _recomputation(execution, entries), by, peak)
+    return Ledger(entries, moments(execution), _recomputation(execution, entries), by, peak, on_gpu(execution))
 
 
 def check_grouping(by: str) -> str:

@@ -5,7 +5,8 @@
     backward   a node's saved arrays live until its own backward is done, a gradient until the backward of the
                operation it belongs to, and that of a parameter to the end
 
-What an operation allocates for itself while it runs is found by running it alone.
+What an operation allocates for itself while it runs is found by running it alone; on a GPU only what it returns is
+seen.
 """
 
 import tracemalloc
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, device_of
 from minibert.debug.accounts.costs import arrays, owner
 from minibert.debug.execution import Execution
 from minibert.graph import Node, Source
@@ -81,7 +82,7 @@ def _forward(execution: Execution, alive: _Alive) -> list[Moment]:
     found = []
     for node in execution.nodes:
         before = alive.bytes()
-        _, inside = allocated(execution.forward, node)
+        _, inside = _inside(execution, node, execution.forward, node)
         found.append(Moment(node, True, before, inside))
         alive.held["saved"][node] = list(arrays(execution.saved[node]))
         alive.held["values"][node] = [execution.values[node]]
@@ -111,24 +112,36 @@ def _paths(module: str) -> list[str]:
 
 
 def _backward(execution: Execution, alive: _Alive) -> list[Moment]:
-    """As the engine does it: see minibert.graph.backpropagate, which holds what an operation returned during the next.
-    """
+    """As the engine does it: see minibert.graph.backpropagate."""
     dy: dict[Source, Array] = {execution.root: np.ones_like(execution.values[execution.root])}
     alive.held["gradients"] = {x: [gradient] for x, gradient in dy.items()}
     found = []
     for node in reversed(execution.nodes):
         before = alive.bytes()
-        step, inside = allocated(execution.backward_step, node, dy.pop(node))
+        step, inside = _inside(execution, node, execution.backward_step, node, dy.pop(node))
         in_place = [i for x, i, _ in step.added if i == 0 and "into" in node.op.wants and x in dy]
-        returned = [dx for _, i, dx in step.added if i not in in_place]
         inside -= sum(dx.nbytes for _, i, dx in step.added if i in in_place)
         found.append(Moment(node, False, before, inside))
         del alive.held["saved"][node]
         for x, _, dx in step.added:
             dy[x] = dy[x] + dx if x in dy else dx
         alive.held["parameter gradients"] = {x: [dx] for x, dx in dy.items() if not isinstance(x, Node)}
-        alive.held["gradients"] = {x: [dx] for x, dx in dy.items() if isinstance(x, Node)} | {None: returned}
+        alive.held["gradients"] = {x: [dx] for x, dx in dy.items() if isinstance(x, Node)}
     return found
+
+
+def _inside(execution: Execution, node: Node, run: Callable[..., Any], *args: Any) -> tuple[Any, int]:
+    """What `run(*args)` returns, and the most bytes that the operation allocates."""
+    result, most = allocated(run, *args)
+    if on_gpu(execution):
+        held = arrays([*execution.arguments(node), *execution.saved[node], *args])
+        most = new_bytes(arrays(result), {id(owner(x)) for x in held})
+    return result, most
+
+
+def on_gpu(execution: Execution) -> bool:
+    """Whether a graph is computed on a GPU, whose memory Python does not trace."""
+    return device_of(execution.values[execution.root]) != "cpu"
 
 
 def allocated(run: Callable[..., Any], *args: Any) -> tuple[Any, int]:

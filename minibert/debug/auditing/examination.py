@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from minibert.backend import device_of
 from minibert.debug.auditing.data import Data, label_balance, masking
 from minibert.debug.auditing.finding import Check, Finding, Verdict, skipped
 from minibert.debug.auditing.gradients import gradient_flow, reachability, repeated_tokens, tied_weights
@@ -35,10 +36,14 @@ def doctor(model: Any, batch: Mapping[str, Any], *, gradients: Accumulate | None
     parts; it is compared with the gradients of the whole batch.
     documents, tokenizer: what the batch was made from, to have the masking and the pairs checked, too.
     mask_rate: the share of tokens that should be labelled.  watch: called with the name of each check before it runs.
-    Raises InputError when the batch is no pretraining batch, and what the model raises when it cannot run it.
+    Raises InputError when the batch is no pretraining batch or the model is on a GPU, and what the model raises when
+    it cannot run the batch.
     """
     if documents is not None and tokenizer is None:
         raise InputError("documents can only be searched together with their tokenizer: pass tokenizer=, too")
+    if any(device_of(p.data) != "cpu" for p in model.parameters()):
+        raise InputError("doctor examines a model on the cpu, in float64: give it copy.deepcopy(model).to('cpu'), or "
+                         "move the model there first")
     whole = whole_batch(batch)
     findings = examine_model(model, whole, gradients, watch)
     ids = as_ids(documents, tokenizer) if documents is not None and tokenizer is not None else None

@@ -8,12 +8,13 @@ import numpy as np
 from minibert.backend import Array
 from minibert.debug.auditing.finding import Verdict, check, listed, note, ok, problem, skipped
 from minibert.debug.auditing.patient import Patient, is_a
+from minibert.debug.blaming.evidence import forward_values
 from minibert.debug.execution import Execution
 from minibert.graph import Node, no_grad
 from minibert.ops.attention import attention_probs
 from minibert.tensor import Tensor
 
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
+ACTIVATIONS = ("gelu", "linear_gelu", "gelu_tanh", "relu")
 DEAD = 1e-3  # of what is usual among the units of a layer
 HALF = 0.5
 SATURATED = 0.01  # of the entropy of looking at everything alike
@@ -74,12 +75,12 @@ def _used(patient: Patient) -> list[tuple[Node, Array, Array, Array, float, Arra
     run = Execution(patient.forward().loss)
     found = []
     for node in run.nodes:
-        arguments = run.arguments(node)
-        if node.op.name == "layer_norm":
-            found.append((node, *arguments[:3], *(arguments[3:4] or [1e-12]), run.values[node]))
-        elif node.op.name == "add_norm":
-            h, x, gamma, beta = arguments[:4]
-            found.append((node, h + x, gamma, beta, *(arguments[4:5] or [1e-12]), run.values[node]))
+        if node.op.name in ("layer_norm", "add_norm"):
+            given = forward_values(run, node)
+            x = given["x"] + given.get("h", 0.0)
+            if given.get("bias") is not None:
+                x = x + given["bias"]
+            found.append((node, x, given["gamma"], given["beta"], given["eps"], run.values[node]))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.debug.blaming.evidence import is_finite
+from minibert.debug.blaming.evidence import bad_places, is_finite
 from minibert.debug.blaming.growth import growth_report
 from minibert.debug.blaming.report import Blame, backward_report, forward_report, leaf_report, sum_report
 from minibert.debug.execution import BackwardStep, Execution
@@ -83,7 +83,7 @@ def _given(execution: Execution, masks: bool) -> dict[Source, Given]:
 def _judge(x: Any, masks: bool) -> State:
     if is_finite(x):
         return State.FINE
-    return State.MASKED if masks and not (np.isnan(x) | np.isposinf(x)).any() else State.BAD
+    return State.MASKED if masks and not bad_places(x, masked=True, most=1) else State.BAD
 
 
 def _backward(execution: Execution) -> Blame | None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array
-from minibert.debug.execution import Execution
+from minibert.backend import Array, to_host
+from minibert.debug.execution import Execution, on_host
 from minibert.graph import Node
+from minibert.ops.registry import formula_of
 from minibert.summary import number, summary
 
 Index = tuple[int, ...]
@@ -18,7 +19,7 @@ NO_VALUE = {"+": "infinity minus infinity", "-": "infinity minus infinity", "*":
             "/": "infinity divided by infinity"}
 SHOWN = 6  # numbers of a row
 ROWS = {"linear": ("x",), "attention": ("q",), "layer_norm": ("x",), "add_norm": ("h", "x"), "softmax": ("x",),
-        "log_softmax": ("x",)}  # operands of which a number of the output reads the row at the same place
+        "log_softmax": ("x",), "linear_gelu": ("x",)}  # operands whose row a number of the output reads, at its place
 POINTWISE = ("add", "subtract", "multiply", "divide", "maximum", "where", "power", "exp", "log", "sqrt", "relu", "tanh",
              "sigmoid", "gelu", "gelu_tanh", "dropout", "broadcast_to", "layer_norm", "add_norm", "softmax",
              "log_softmax")  # a number of the output, or of a gradient, reads numbers at the same place
@@ -56,7 +57,7 @@ Cause = Callable[[Evidence], str]  # why the number is bad, in words; "" when it
 
 def forward_values(execution: Execution, node: Node) -> dict[str, Any]:
     """What the forward of `node` was called with, by name; of a variadic operation as xs[0], xs[1], ..."""
-    called = inspect.signature(node.op.forward).bind(*execution.arguments(node), **node.hyper)
+    called = inspect.signature(node.op.forward).bind(*_arguments(execution, node), **_named(node))
     called.apply_defaults()
     values = dict(called.arguments)
     if node.op.variadic:
@@ -66,9 +67,23 @@ def forward_values(execution: Execution, node: Node) -> dict[str, Any]:
 
 
 def backward_values(execution: Execution, node: Node, dy: Array) -> dict[str, Any]:
-    """What the backward of `node` was called with, by name; the incoming gradient first."""
-    incoming = next(iter(inspect.signature(node.op.backward).parameters))
-    return {incoming: dy, **dict(zip(node.op.saved, execution.saved[node], strict=True))}
+    """What the backward of `node` was called with, by name; the incoming gradient first.
+
+    Of a CUDA twin, what the backward of its formula would be called with.
+    """
+    op = formula_of(node.op)
+    incoming = next(iter(inspect.signature(op.backward).parameters))
+    saved = (execution.saved[node] if op is node.op else
+             op.forward(*_arguments(execution, node), **_named(node))[1])
+    return {incoming: to_host(dy), **dict(zip(op.saved, map(on_host, saved), strict=True))}
+
+
+def _arguments(execution: Execution, node: Node) -> list[Any]:
+    return [on_host(x) for x in execution.arguments(node)]
+
+
+def _named(node: Node) -> dict[str, Any]:
+    return {name: on_host(x) for name, x in node.hyper.items()}
 
 
 def is_finite(x: Any) -> bool:
@@ -78,6 +93,7 @@ def is_finite(x: Any) -> bool:
 
 def bad_places(x: Array, masked: bool = False, most: int = 3) -> list[Index]:
     """Where the first numbers stand that are NaN or infinite; with `masked`, -inf is not a bad one."""
+    x = to_host(x)
     bad = np.isnan(x) | np.isposinf(x) if masked else ~np.isfinite(x)
     flat = np.flatnonzero(bad)[:most]
     return [tuple(int(i) for i in np.unravel_index(place, np.shape(x))) for place in flat]
@@ -85,6 +101,7 @@ def bad_places(x: Array, masked: bool = False, most: int = 3) -> list[Index]:
 
 def holds(x: Array, masked: bool = False) -> str:
     """How many numbers are bad, and where the first one stands: "3 NaN, first at [4, 7]"."""
+    x = to_host(x)
     counts = ((int(np.isnan(x).sum()), "NaN"), (int(np.isposinf(x).sum()), "inf"),
               (int(np.isneginf(x).sum()), "-inf by a mask" if masked else "-inf"))
     first = (bad_places(x, masked, most=1) or bad_places(x, most=1))[0]

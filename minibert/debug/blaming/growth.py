@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, to_host
 from minibert.debug.blaming.evidence import holds, is_finite, peak
 from minibert.debug.blaming.report import Blame, place_rows
 from minibert.debug.execution import Execution, input_name
@@ -39,7 +39,8 @@ class Growth(NamedTuple):
 
 def rms(x: Array) -> float:
     """Root mean square; scaled, so that squares cannot overflow."""
-    finite = np.asarray(x)[np.isfinite(x)].astype(np.float64)  # the rest is a mask
+    x = np.asarray(to_host(x))
+    finite = x[np.isfinite(x)].astype(np.float64)  # the rest is a mask
     largest = peak(finite)
     return largest * float(np.sqrt(np.square(finite / largest).mean())) if largest else 0.0
 
@@ -103,9 +104,9 @@ def _alarm(growths: list[Growth]) -> float:
 
 def _cause(execution: Execution, worst: Growth, growths: list[Growth]) -> str:
     largest = max(growths, key=lambda growth: growth.after)
-    leaves = [x for x in worst.node.inputs if isinstance(x, Tensor) and peak(x.data) >= STEEP]
+    leaves = [x for x in worst.node.inputs if isinstance(x, Tensor) and peak(to_host(x.data)) >= STEEP]
     if leaves:
-        return f"{execution.name(leaves[0])}, one of its inputs, reaches {number(peak(leaves[0].data))}"
+        return f"{execution.name(leaves[0])}, one of its inputs, reaches {number(peak(to_host(leaves[0].data)))}"
     reached = f"a root mean square of {number(largest.after)} at {execution.name(largest.node)}"
     if worst.factor < STEEP:
         return f"no single operation is to blame: numbers grow step by step, to {reached}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, to_host
 from minibert.debug.blaming.causes import cause_of
 from minibert.debug.blaming.evidence import (
     POINTWISE,
@@ -70,7 +70,7 @@ class Blame:
 
 def forward_report(execution: Execution, node: Node, masked: bool) -> Blame:
     """The output of `node` is bad, and what it was given is not (or `masked`)."""
-    y = execution.values[node]
+    y = to_host(execution.values[node])
     indices = bad_places(y, masked) or bad_places(y)
     values = forward_values(execution, node)
     cause = cause_of(Evidence(node, values, y, indices[0]))
@@ -82,7 +82,7 @@ def forward_report(execution: Execution, node: Node, masked: bool) -> Blame:
 
 def backward_report(execution: Execution, step: BackwardStep, i: int, dx: Array) -> Blame:
     """The gradient that `step` computed for input number i is bad, and the one that came in is not."""
-    node, indices = step.node, bad_places(dx)
+    node, indices, dx = step.node, bad_places(dx), to_host(dx)
     wanted = input_name(node, i) if i >= 0 else "a parameter"
     values = backward_values(execution, node, step.dy)
     cause = cause_of(Evidence(node, values, dx, indices[0], wanted))

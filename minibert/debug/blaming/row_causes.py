@@ -82,11 +82,15 @@ def context_overflow(e: Evidence) -> str:
 
 
 def residual_row(e: Evidence) -> str:
-    """add_norm: the sum, and then what layer_norm makes of it."""
-    h, x, p, key = e["h"], e["x"], e["p"], e["key"]
+    """add_norm: the sums, and then what layer_norm makes of them."""
+    h, x, p, key, bias = e["h"], e["x"], e["p"], e["key"], e["bias"]
+    name, overflow = "h", ""
+    if bias is not None:
+        name, overflow = "(h + bias)", arithmetic("+", h, bias, ("h", "bias"))
+        h = h + bias
     keep, scale = (keep_part(h.shape, p, key), survivor_scale(p)) if p > 0.0 and key is not None else (None, 1.0)
     h = dropped(h, keep, scale)
-    return arithmetic("+", x, h, ("x", "h")) or _norm_row(e, (x + h)[e.index[:-1]], "x + h")
+    return overflow or arithmetic("+", x, h, ("x", name)) or _norm_row(e, (x + h)[e.index[:-1]], f"x + {name}")
 
 
 def norm_row(e: Evidence) -> str:

@@ -6,7 +6,8 @@
 Backward runs from the loss to the leaves, so a gradient that is wrong at a leaf has become wrong somewhere on the
 way: between a value whose gradient is right and the next, whose gradient is wrong, stands the culprit.  It is looked
 for as in a sorted list, with a slope of the loss at one value in the middle each time, and then confirmed by itself.
-Three things can be wrong: the pair of an operation, the sum at a fork, or a graph that is cut.
+Four things can be wrong: the pair of an operation, the sum at a fork, a graph that is cut, or on a GPU the kernels
+that take the place of a formula.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from minibert.debug.checking.fork import check_fork
 from minibert.debug.checking.gradcheck import random_like
 from minibert.debug.checking.joint import compare_jointly
 from minibert.debug.checking.replica import engine_gradients, float64_graph
+from minibert.debug.checking.twin import check_twin
 from minibert.debug.execution import Execution, check_tensor
 from minibert.debug.formulas import as_text
 from minibert.errors import InputError
@@ -68,7 +70,7 @@ def _of_graph(y: Tensor, model: Module | None, seed: int
             raise
         return replace(found, notes=(f"the engine itself says: {error}",)), execution, {}, dy
     search = Search(execution, gradients, dy, seed)
-    finding = search.run() or check_constants(execution, model, dy, seed)
+    finding = search.run() or check_constants(execution, model, dy, seed) or search.wrong_twin()
     forks = sum(len(uses) > 1 for uses in execution.uses.values())
     counts = f"{len(execution.nodes)} operations and {forks} forks"
     right = Finding("ok", f"nothing is wrong in {counts}, as far as can be told" if search.undecided else
@@ -140,6 +142,16 @@ class Search:
         """The last value whose gradient is not the sum of its contributions."""
         found = (check_fork(self.execution, self.gradients, x) for x in reversed(self.execution.order))
         return next((finding for finding in found if finding), None)
+
+    def wrong_twin(self) -> Finding | None:
+        """The last operation whose CUDA twin computes other numbers than its formula."""
+        for node in reversed(self.execution.nodes):
+            if rows := check_twin(self.execution, node, self.seed):
+                place = f" in {node.module}" if node.module else ""
+                evidence = CheckReport(self.execution.name(node), node.line, tuple(rows))
+                return Finding("twin", f"first wrong operation: the CUDA twin of {node.op.name}{place}, called at "
+                                       f"{node.line}", node, rows[0].input, evidence=evidence)
+        return None
 
     def _pair_finding(self, node: Node, claims: list[Claim], wrong: list[Claim], rows: list[Comparison]) -> Finding:
         place = f" in {node.module}" if node.module else ""

@@ -5,7 +5,8 @@
     check(loss, at=h)                          through the graph: the engine's own d(loss)/dh, h inside it or a leaf
 
 Everything is computed in float64, on copies: neither the graph nor any `grad` is changed.  The numeric slope says for
-itself how far off it may be, by truncation and by round-off: see `minibert.debug.checking.slope`.
+itself how far off it may be, by truncation and by round-off: see `minibert.debug.checking.slope`.  Where a CUDA twin
+computed the operation, the slope is the formula's, and the twin is compared with the formula: see `.twin`.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from minibert.backend import Array
 from minibert.debug.checking.comparison import CheckReport, Claim, Comparison
 from minibert.debug.checking.gradcheck import random_like
 from minibert.debug.checking.replica import engine_gradients, float64_graph
+from minibert.debug.checking.twin import check_twin
 from minibert.debug.execution import Execution, check_tensor, input_name
 from minibert.errors import InputError
 from minibert.graph import Node, Source
@@ -57,18 +59,20 @@ def check(x: Node | Tensor, *, at: Node | Tensor | None = None, input: str | Non
         raise InputError(f"index says which number, but not of which input: pass input as well, one of "
                          f"{', '.join(claim.name for claim in claims)}")
     rows = [row for claim in claims for row in _rows(claim, index, entries, directions, rng)]
+    if at is None:
+        rows += [row for row in check_twin(execution, root, seed) if input in (None, row.input)]
     return CheckReport(title, root.line, tuple(rows))
 
 
 def pair_claims(execution: Execution, node: Node, rng: np.random.Generator) -> Iterator[Claim]:
     """What the backward of one operation says of each of its inputs that need a gradient, for a random dy."""
-    args = execution.arguments(node)
-    y, saved = node.op.forward(*args, **node.hyper)
+    op, args, hyper = execution.op(node), execution.arguments(node), execution.hyper(node)
+    y, saved = op.forward(*args, **hyper)
     dy = random_like(rng, y.shape)
     lock((dy, *saved), set())  # a backward that changes what it was given would spoil the gradients of others
     gradients, failure = (), ""
     try:
-        gradients = node.op.backward(dy, *saved)
+        gradients = op.backward(dy, *saved)
     except Exception as error:
         failure = f"its backward raised {type(error).__name__}: {error}"
     for i, source in enumerate(node.inputs):
@@ -77,7 +81,7 @@ def pair_claims(execution: Execution, node: Node, rng: np.random.Generator) -> I
             dx = gradients[i] if i < len(gradients) else None
 
             def terms(x: Array, place: int = place) -> Array:
-                return np.asarray(node.op.forward(*args[:place], x, *args[place + 1:], **node.hyper)[0] * dy)
+                return np.asarray(op.forward(*args[:place], x, *args[place + 1:], **hyper)[0] * dy)
             yield Claim(input_name(node, i), args[place], dx, terms, failure)
 
 

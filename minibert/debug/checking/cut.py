@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array, is_array
+from minibert.backend import Array, beside, is_array, to_host
 from minibert.debug.checking.comparison import CheckReport, Claim
 from minibert.debug.checking.finding import Finding
 from minibert.debug.checking.joint import compare_jointly
@@ -28,7 +28,8 @@ def check_constants(execution: Execution, model: Module | None, dy: Array, seed:
     """
     known: dict[str, Array] = {execution.name(x): execution.values[x] for x in execution.order}
     tables: dict[str, Array] = {execution.name(leaf): execution.values[leaf] for leaf in execution.leaves}
-    tables |= {p.name or name: p.data.astype(np.float64) for name, p in model.named_parameters()} if model else {}
+    tables |= {p.name or name: to_host(p.data).astype(np.float64)
+               for name, p in model.named_parameters()} if model else {}
     for node in reversed(execution.nodes):
         for i, source in enumerate(node.inputs):
             place = i if node.op.variadic else node.op.positions[i]
@@ -51,12 +52,13 @@ def check_parameters(f: Loss, model: Module, execution: Execution, gradients: di
 
     def terms(moved: dict[Parameter, Array]) -> Array:
         with _holding(moved), no_grad():
-            y = f().data
+            y = to_host(f().data)
             return y * dy.astype(y.dtype)  # in the dtype of y, which says how much is lost by rounding
-    if compare_jointly("", {p: p.data for p in names}, found, terms, seed).verdict != "WRONG":
+    numbers = {p: to_host(p.data) for p in names}
+    if compare_jointly("", numbers, found, terms, seed).verdict == "ok":
         return None
     for p, name in names.items():
-        row = compare_jointly(name, {p: p.data}, found, terms, seed)
+        row = compare_jointly(name, {p: numbers[p]}, found, terms, seed)
         if row.verdict == "WRONG":
             uses = [f"a use in the graph: {input_name(node, i)} of {execution.name(node)}, called at {node.line}"
                     for node, i in execution.uses.get(p, [])]
@@ -91,7 +93,7 @@ def replayed(f: Loss, model: Module) -> Iterator[Loss]:
         check_tensor(y)
         return y
     try:
-        if not np.array_equal(again().data, again().data, equal_nan=True):
+        if not np.array_equal(to_host(again().data), to_host(again().data), equal_nan=True):
             raise InputError("the function gave two different results for the same parameters, so it has no slope: "
                              "hold its randomness fixed")
         with _holding({p: x.astype(np.float64) for p, x in before.items()}) as hold:
@@ -112,7 +114,7 @@ def _holding(numbers: dict[Parameter, Array]) -> Iterator[Callable[[dict[Paramet
 
     def hold(arrays: dict[Parameter, Array]) -> None:
         for p, x in arrays.items():
-            p.data = x
+            p.data = beside(x, before[p])
     try:
         hold(numbers)
         yield hold
@@ -141,7 +143,7 @@ def _cut_finding(execution: Execution, node: Node, i: int, place: int, origin: s
     args = execution.arguments(node)
 
     def terms(x: Array) -> Array:
-        y = node.op.forward(*args[:place], x, *args[place + 1:], **node.hyper)[0]
+        y = execution.op(node).forward(*args[:place], x, *args[place + 1:], **execution.hyper(node))[0]
         return np.asarray(execution.root_value({node: y}) * dy)
     x = args[place]
     row = Claim(input_name(node, i), x, np.zeros_like(x), terms).directions(np.random.default_rng(seed), 1)[0]

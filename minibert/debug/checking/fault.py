@@ -91,7 +91,7 @@ def _repeats(execution: Execution, node: Node, at: Array, mine: Array, true: Arr
     if node.op.name not in READERS:
         return ""
     x, *rest = execution.arguments(node)
-    places = node.op.forward(np.arange(x.size).reshape(x.shape), *rest, **node.hyper)[0]
+    places = execution.op(node).forward(np.arange(x.size).reshape(x.shape), *rest, **execution.hyper(node))[0]
     repeated = np.bincount(np.ravel(places), minlength=x.size)[at] > 1
     if close(mine[~repeated], true[~repeated]) and repeated.any():
         return "right where a number was read once, wrong where it was read several times: repeats are not added up"

@@ -12,7 +12,8 @@ class Finding:
     """The first wrong operation of a graph, or that there is none.
 
     kind: "ok"; "pair", an operation whose backward is not the slope of its forward; "fork", contributions that were
-    not summed; "cut", something that moves the result and whose gradient does not know.
+    not summed; "cut", something that moves the result and whose gradient does not know; "twin", an operation whose CUDA
+    kernels compute other numbers than its formula.
     node: the operation: the wrong one, one that uses the forked value, or the one that was given a cut value; None
     where a parameter is cut at an unknown place.  input: the operation's input, the forked value, or the parameter.
     evidence: gradients beside slopes.  notes: what could not be decided.

@@ -23,7 +23,7 @@ def engine_gradients(execution: Execution, dy: Array) -> dict[Source, Array]:
     for node in execution.nodes:
         y, saved = execution.forward(node)
         inputs = [None if x is None else copies[x] for x in node.inputs]
-        copy = Node(node.op, inputs, saved, y.shape, y.dtype, [], {}, [])
+        copy = Node(execution.op(node), inputs, saved, y.shape, y.dtype, [], {}, [])
         copy.module, copy._calls = node.module, node._calls
         lock((y, *saved), set())  # as the engine does: a backward that changes what was saved is an error
         copies[node] = copy

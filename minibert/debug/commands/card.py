@@ -6,6 +6,7 @@ from typing import Any
 
 from minibert.debug.commands.page import check_new
 from minibert.errors import InputError
+from minibert.flags import add_command
 
 CARD = """\
 Show an operation: formulas forward and backward, shapes, what is saved for the backward pass, kinks (where there is
@@ -29,9 +30,8 @@ PAGE = """\
 
 def add_card(commands: Any) -> None:
     """Add the command and its flags to the parser of all commands."""
-    parser = commands.add_parser("card", help="show the formulas of an operation, forward and backward",
-                                 description=CARD, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(run=card_command)
+    parser = add_command(commands, "card", "show the formulas of an operation, forward and backward", card_command,
+                         description=CARD)
     parser.add_argument("name", nargs="?", default="", metavar="NAME", help="an operation, such as softmax [all]")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page to this new file instead")
 

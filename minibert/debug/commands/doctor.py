@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.errors import InputError
+from minibert.flags import add_command
 
 if TYPE_CHECKING:  # what computes is imported when the command runs, so that help comes at once
     from minibert.debug.auditing import Report
@@ -27,9 +28,8 @@ seen. Nothing in the folder is changed. The exit status is 0 when there is no pr
 
 def add_doctor(commands: Any) -> None:
     """Add the command and its flags to the parser of all commands."""
-    parser = commands.add_parser("doctor", help="look for known faults in a run, or in text to train on",
-                                 description=DOCTOR, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(run=doctor_command)
+    parser = add_command(commands, "doctor", "look for known faults in a run, or in text to train on", doctor_command,
+                         description=DOCTOR)
     parser.add_argument("paths", nargs="+", type=Path, metavar="RUN|FILE", help="one run folder, or UTF-8 text files")
     parser.add_argument("--blank-lines", choices=("document", "paragraph"), default="document",
                         help="what a blank line ends in text files [%(default)s]")

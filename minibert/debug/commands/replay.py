@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibert.debug.commands.page import check_new
 from minibert.errors import InputError
+from minibert.flags import add_command, add_device
 
 if TYPE_CHECKING:
     from minibert.debug.replaying.change import Change
@@ -18,7 +19,8 @@ Compute a training step of a run again, bit for bit: batch, dropout, gradients a
 
 The run may be finished, stopped or crashed. It is trained again from the nearest saved state before the step, without
 a change to it; states on the way are kept in RUN/replay, so that a second look is quick. With something changed, the
-step is computed both ways, and you see the first operation that differs and how the difference grows."""
+step is computed both ways, and you see the first operation that differs and how the difference grows. On another
+device than the run's, the numbers are the same but for rounding."""
 
 EXAMPLES = """\
 examples:
@@ -31,12 +33,11 @@ examples:
 
 def add_replay(commands: Any) -> None:
     """Add the command and its flags to the parser of all commands."""
-    parser = commands.add_parser("replay", help="compute a training step of a run again, bit for bit",
-                                 description=REPLAY, epilog=EXAMPLES,
-                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(run=replay_command)
+    parser = add_command(commands, "replay", "compute a training step of a run again, bit for bit", replay_command,
+                         description=REPLAY, epilog=EXAMPLES)
     parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("--step", type=int, metavar="N", help="1 .. the last step [the one after the last save]")
+    add_device(parser, "cpu")
     parser.add_argument("--part", type=int, metavar="P",
                         help="the micro-batch to debug [0], or the only one to list")
     shown = parser.add_mutually_exclusive_group()
@@ -68,7 +69,7 @@ def replay_command(options: argparse.Namespace) -> int:
     if options.figure and options.figure.suffix != ".png":
         raise InputError(f"--figure writes PNG, so its name must end in .png, and {options.figure} does not")
     check_new(options.figure, "--figure")
-    step = replay(options.folder, options.step)
+    step = replay(options.folder, options.step, device=options.device)
     changed = step.changed(*changes)
     last = len(step.step.parts()) - 1
     if options.part is not None and not 0 <= options.part <= last:

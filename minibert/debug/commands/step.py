@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibert.debug.commands.page import check_new
 from minibert.errors import InputError
+from minibert.flags import add_command
 
 if TYPE_CHECKING:  # what computes is imported when the command runs, so that help comes at once
     from minibert.debug.replaying.training_step import TrainingStep
@@ -34,10 +35,8 @@ Without a terminal, commands are read from standard input, one a line: n, b, u C
 
 def add_step(commands: Any) -> None:
     """Add the command and its flags to the parser of all commands."""
-    parser = commands.add_parser("step", help="walk through a training step, operation by operation",
-                                 description=STEP, epilog=EXAMPLES,
-                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(run=step_command)
+    parser = add_command(commands, "step", "walk through a training step, operation by operation", step_command,
+                         description=STEP, epilog=EXAMPLES)
     parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     parser.add_argument("--step", type=int, metavar="N", help="which step, 1 .. the last [the one after the last save]")
     parser.add_argument("--part", type=int, default=0, metavar="N", help="which micro-batch of the step [%(default)s]")

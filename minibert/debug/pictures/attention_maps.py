@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, to_host
+from minibert.debug.execution import on_host
 from minibert.errors import InputError
 from minibert.graph import no_grad
 from minibert.nn.module import Module
@@ -27,8 +28,9 @@ def attention_maps(model: Module, batch: Mapping[str, Any] | Any, tokens: Sequen
     """
     from matplotlib.figure import Figure
 
-    inputs = dict(batch) if isinstance(batch, Mapping) else {"input_ids": np.atleast_2d(np.asarray(batch))}
-    inputs = {name: x for name, x in inputs.items() if name in ("input_ids", "token_type_ids", "attention_mask")}
+    inputs = dict(batch) if isinstance(batch, Mapping) else {"input_ids": np.atleast_2d(np.asarray(on_host(batch)))}
+    inputs = {name: on_host(inputs[name]) for name in ("input_ids", "token_type_ids", "attention_mask")
+              if name in inputs}
     probs = _probabilities(model, inputs, example)
     length = probs.shape[-1]
     names = _names(inputs["input_ids"][example][:length], tokens)
@@ -67,7 +69,7 @@ def _probabilities(model: Module, inputs: dict[str, Any], example: int) -> Array
     length = int(np.flatnonzero(text)[-1]) + 1 if text.any() else 0
     if not length:
         raise InputError(f"example {example} is padding alone, and nothing looks at anything there")
-    return np.stack([np.asarray(probs[example]) for probs in attentions])[..., :length, :length]
+    return np.stack([np.asarray(to_host(probs[example])) for probs in attentions])[..., :length, :length]
 
 
 def _names(ids: Array, tokens: Sequence[str] | None) -> list[str]:

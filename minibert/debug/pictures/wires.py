@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, to_host
 from minibert.debug.execution import Execution, Gradients, Use
 from minibert.debug.formulas import as_text
 from minibert.debug.pictures.nested import Item, Panel, Wire
@@ -100,4 +100,4 @@ def about(execution: Execution, x: Source, scale: Scale | None = None) -> str:
 
 def rms(x: Array) -> float:
     """Root mean square, in float64."""
-    return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64))))) if np.size(x) else 0.0
+    return float(np.sqrt(np.mean(np.square(np.asarray(to_host(x), np.float64))))) if np.size(x) else 0.0

@@ -4,7 +4,7 @@ A coordinate is an array of integers in the shape of a value: the position of ea
 begin where ids are looked up, and go through the graph with the values:
 
     embedding            ids (T,) give position, ids (B, T) example and position; the ids themselves are the token
-    linear, matmul       what is the same along the axis that is summed over stays; the new axis is the feature
+    linear*, matmul      what is the same along the axis that is summed over stays; the new axis is the feature
     sum, mean, max       what is the same along the axes that are reduced stays
     getitem, split_heads, reshape, ...   moves of numbers, and coordinates are moved in the same way
     anything else        stays, where the inputs agree
@@ -40,7 +40,7 @@ def _of_node(execution: Execution, node: Node, args: list[Names]) -> Names:
     op = node.op.name
     if op == "embedding":
         return _looked_up(node, execution.value(node.args[1], {}))
-    if op == "linear":
+    if op in ("linear", "linear_gelu"):
         x = _same_along(args[0] or _of_data(node.args[0]), (-1,))
         return _widened(x, node.shape) | {"feature": along(node.shape, -1)}
     if op == "matmul":
@@ -50,11 +50,12 @@ def _of_node(execution: Execution, node: Node, args: list[Names]) -> Names:
         return _agreed(args[:1], node.shape)
     if op in MOVES:
         extra = {"head": along(node.shape, 1)} if op == "split_heads" else {}
-        return {name: node.op.forward(c, *node.args[1:], **node.hyper)[0] for name, c in args[0].items()} | extra
+        return {name: execution.op(node).forward(c, *execution.arguments(node)[1:],
+                                                 **execution.hyper(node))[0] for name, c in args[0].items()} | extra
     if op in REDUCTIONS:
         return _reduced(args[0], node)
     if op == "concatenate":
-        return {name: node.op.forward(*(x[name] for x in args), **node.hyper)[0]
+        return {name: execution.op(node).forward(*(x[name] for x in args), **execution.hyper(node))[0]
                 for name in args[0] if all(name in x for x in args)}
     return _agreed(args, node.shape)
 

@@ -9,10 +9,11 @@ from minibert.tensor import Tensor
 
 ROLES = {  # what a use is in plain words, by operation and input
     ("embedding", "table"): "lookup in", ("linear", "weight"): "weight of", ("linear", "bias"): "bias of",
-    ("linear", "x"): "input to", ("add_norm", "x"): "residual of", ("add_norm", "h"): "sub-layer of",
-    ("add_norm", "gamma"): "gain of", ("add_norm", "beta"): "bias of", ("layer_norm", "gamma"): "gain of",
-    ("layer_norm", "beta"): "bias of", ("attention", "q"): "queries of", ("attention", "k"): "keys of",
-    ("attention", "v"): "values of", ("getitem", "x"): "picked in"}
+    ("linear", "x"): "input to", ("linear_gelu", "weight"): "weight of", ("linear_gelu", "bias"): "bias of",
+    ("linear_gelu", "x"): "input to", ("add_norm", "x"): "residual of", ("add_norm", "h"): "sub-layer of",
+    ("add_norm", "bias"): "sub-layer bias of", ("add_norm", "gamma"): "gain of", ("add_norm", "beta"): "bias of",
+    ("layer_norm", "gamma"): "gain of", ("layer_norm", "beta"): "bias of", ("attention", "q"): "queries of",
+    ("attention", "k"): "keys of", ("attention", "v"): "values of", ("getitem", "x"): "picked in"}
 LOSSES = {"predictions": "masked LM", "seq_relationship": "next sentence"}  # by the module that the scores come from
 
 

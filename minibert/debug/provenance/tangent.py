@@ -37,4 +37,4 @@ def push(execution: Execution, node: Node, moves: Mapping[int, Array]) -> Array 
     for i, dx in moves.items():
         place = i if node.op.variadic else node.op.positions[i]
         args[place] = args[place] + STEP * dx
-    return (node.op.forward(*args, **node.hyper)[0] - execution.values[node]) / STEP
+    return (execution.op(node).forward(*args, **execution.hyper(node))[0] - execution.values[node]) / STEP

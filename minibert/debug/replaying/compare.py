@@ -73,10 +73,16 @@ class Comparison:
         """The first record that differs."""
         return next((difference for difference in self.differences if difference.differs), None)
 
+    @property
+    def across(self) -> bool:
+        """Whether they were computed on different devices."""
+        return self.first_timeline.device != self.second_timeline.device
+
     def title(self) -> str:
         """What was compared."""
-        a, b = (" with ".join([f"step {t.number:,}", *filter(None, [" and ".join(t.changes)])])
-                for t in (self.first_timeline, self.second_timeline))
+        timelines = self.first_timeline, self.second_timeline
+        a, b = (" with ".join([f"step {t.number:,}{f' on {t.device}' * self.across}",
+                               *filter(None, [" and ".join(t.changes)])]) for t in timelines)
         return f"{a} beside {b}"
 
     def rows(self) -> list[list[Any]]:
@@ -98,6 +104,8 @@ class Comparison:
         same = [part for part, differs in parts.items() if not differs]
         notes = [f"the same forward and backward: micro-batch{'es' * (len(same) > 1)} {', '.join(map(str, same))}"
                  ] if same else []
+        if self.across:
+            notes.append("on two devices: differences of about 1e-6 are float32's rounding, and grow on the way")
         if any(row[4].endswith(KEY_BIAS) for row in self.rows()):
             notes.append("a key's bias adds the same to all scores of a row: its gradient is rounding")
         return notes

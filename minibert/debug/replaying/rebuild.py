@@ -25,7 +25,6 @@ from minibert.interop.safetensors import read_arrays
 from minibert.models.pretraining import BertForPreTraining
 from minibert.optim import AdamW
 from minibert.train.checkpoint import load_checkpoint, save_checkpoint
-from minibert.train.lanes import single_threaded_blas
 from minibert.train.loop import Trainer
 from minibert.train.pretrain import Loaded, usable_threads
 from minibert.train.run import RunFolder
@@ -133,10 +132,11 @@ def _train(loaded: Loaded, model: BertForPreTraining, optimizer: AdamW, last: in
     model.bert.encoder.recompute = s.recompute
     bar = tqdm(range(first + 1, last + 1), desc="replay", unit="step", delay=1.0, leave=False)
     bar.mininterval = bar.mininterval if bar.fp.isatty() else 30.0
-    with closing(trainer.lanes), closing(bar), single_threaded_blas():
+    with closing(trainer.steps), closing(bar):
         for number in bar:
             try:
                 trainer.step()
+                trainer.settle()
             except InputError as error:
                 raise InputError(f"this run goes no further than step {number}, where its loss or its gradient stops "
                                  f"being a number: replay that step") from error

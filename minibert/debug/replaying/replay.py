@@ -1,5 +1,7 @@
 """Time travel: any step of a run again, bit for bit, with every number it computes; or with something changed.
 
+On another device than that of the run, the numbers are the same but for rounding.
+
     step = replay("runs/pretrain-1", 4312)
     timeline = step.run()                                    # forward, backward, clipping, AdamW, all recorded
     print(compare(timeline, step.changed(Token(2, 5, "list")).run()))
@@ -8,36 +10,34 @@
 import copy
 import math
 from collections.abc import Sequence
-from contextlib import closing
 from functools import cached_property
 from html import escape
 from pathlib import Path
 
-import numpy as np
-
-from minibert.backend import Array
+from minibert.backend import Array, choose_device, to_host
 from minibert.debug.html import FONT
 from minibert.debug.replaying.change import Change, in_words
-from minibert.debug.replaying.rebuild import own_states, trainer_of
 from minibert.debug.replaying.text import summary
 from minibert.debug.replaying.timeline import GRADIENT, UPDATE, Recorder, Timeline
 from minibert.debug.replaying.training_step import TrainingStep, load_step
-from minibert.errors import InputError
-from minibert.interop.safetensors import read_arrays
+from minibert.debug.replaying.verification import verify
 from minibert.nn.module import Parameter
 from minibert.optim import AdamW, clip_scale, gradient_norm
 from minibert.tensor import Tensor
 from minibert.train.lanes import single_threaded_blas, tally
 
 
-def replay(folder: Path | str, number: int | None = None, change: Change | Sequence[Change] = ()) -> "Replay":
+def replay(folder: Path | str, number: int | None = None, change: Change | Sequence[Change] = (),
+           device: str = "cpu") -> "Replay":
     """Step `number` of the run in `folder` (by default the one after the last save), ready to be computed again.
 
     change: functions that change the TrainingStep before that, such as those of `minibert.debug.replaying.change`.
+    device: "cpu", "cuda" or "auto", where the step is computed; the steps before it are trained on the CPU.
     Raises InputError when the run has no such step, is damaged, or cannot be changed so.
     """
     changes = (change,) if callable(change) else tuple(change)
-    return Replay(load_step(Path(folder), number)).changed(*changes)
+    device = choose_device(device)  # what cannot be is said before anything is read
+    return Replay(load_step(Path(folder), number).to(device)).changed(*changes)
 
 
 class Replay:
@@ -70,12 +70,12 @@ class Replay:
         return f'<pre style="{FONT}">{escape(str(self))}</pre>'
 
     def run(self, keep: bool = True) -> Timeline:
-        """Compute the whole step, and compare its bits with those of the training loop and of the run.
+        """Compute the whole step, and compare its numbers with those of the training loop and of the run.
 
         keep: whether the records keep their arrays, which take several times the memory of training; or norms alone.
         Raises AssertionError when the training loop computes other bits.
         """
-        timeline = Timeline(self.step.number, changes=self.changes)
+        timeline = Timeline(self.step.number, changes=self.changes, device=self.step.device)
         recorder = Recorder(timeline, keep)
         with single_threaded_blas():
             totals = self._gradients(recorder)
@@ -121,7 +121,8 @@ class Replay:
         recorder.add(UPDATE, "learning rate", {"lr": timeline.lr})
         optimizer.step(timeline.scale)
         for old, p, m, v in zip(before, optimizer.parameters, optimizer.m, optimizer.v, strict=True):
-            timeline.after |= {f"weight.{p.name}": p.data, f"m.{p.name}": m, f"v.{p.name}": v}
+            timeline.after |= {f"weight.{p.name}": to_host(p.data), f"m.{p.name}": to_host(m),
+                               f"v.{p.name}": to_host(v)}
             recorder.add(UPDATE, p.name, {"m": m, "v": v, "update": p.data - old.data, "weight": p.data})
 
 
@@ -131,40 +132,3 @@ def with_own_arrays(optimizer: AdamW) -> AdamW:
     twin.parameters = [Parameter(p.data.copy(), p.decay) for p in optimizer.parameters]
     twin.m, twin.v = ([x.copy() for x in moments] for moments in (optimizer.m, optimizer.v))
     return twin
-
-
-def verify(step: TrainingStep, timeline: Timeline) -> str:
-    """What the bits after the step were compared with, and the outcome.
-
-    Raises AssertionError when the training loop computes other ones.
-    """
-    loop = step.copy()
-    trainer = trainer_of(loop.loaded, loop.model, loop.optimizer)
-    with closing(trainer.lanes), single_threaded_blas():
-        try:
-            trainer.step()
-        except InputError:  # a loss or gradient that is not a number
-            assert not timeline.after, f"the replay of step {step.number} goes on where the training loop ends"
-            return "verified: the training loop ends here, too: the loss or its gradient is not a number"
-    problem = difference(timeline.after, loop.state())
-    assert not problem, (f"the replay of step {step.number} has other bits than the training loop in {problem}: unless "
-                         f"its TrainingStep was changed by hand, this is a mistake in minibert")
-    saved = [(read_arrays(path, "")[0], path.name) for steps, path in own_states(step.loaded) if steps == step.number]
-    for arrays, name in saved:
-        problem = difference(timeline.after, {n: a for n, a in arrays.items() if n in timeline.after})
-        if problem:
-            return (f"NOT the bits of the run: {name} differs in {problem}; the run was computed with another NumPy, "
-                    f"BLAS or kind of processor")
-    names = " and ".join(name for _, name in saved)
-    return f"verified: the bits of the run, those in {names} and of the training loop" if saved else (
-        f"verified: the bits of the training loop here; the run has kept no state after step {step.number:,} itself")
-
-
-def difference(mine: dict[str, Array], other: dict[str, Array]) -> str:
-    """The array that differs most from its namesake, in words; empty when all have the same bits."""
-    if mine.keys() != other.keys():
-        return f"the names of {len(mine.keys() ^ other.keys())} arrays"
-    apart = {name: float(np.abs(array.astype(np.float64) - other[name]).max()) for name, array in mine.items()
-             if array.tobytes() != other[name].tobytes()}
-    worst = max(apart, key=lambda name: apart[name], default="")
-    return worst and f"{len(apart)} of {len(mine)} arrays, most of all {worst} by {apart[worst]:.1e}"

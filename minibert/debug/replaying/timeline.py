@@ -15,7 +15,7 @@ import numpy as np
 
 import minibert
 from minibert.backend import Array
-from minibert.debug.execution import Execution, input_name
+from minibert.debug.execution import Execution, input_name, on_host
 from minibert.errors import InputError
 from minibert.graph import Node
 from minibert.ops.registry import Op
@@ -66,7 +66,8 @@ class Timeline:
     sums: losses and right answers.  norm: of the gradient.  scale: what clipping multiplied it by.
     after: weights and moments after the update, as in a saved training state; empty where a loss or gradient that is
     not a number ended the run.
-    changes: what was changed before the step was computed.  verified: what its bits were compared with, in words.
+    changes: what was changed before the step was computed.  device: what it was computed on.
+    verified: what its numbers were compared with, in words.
     """
 
     number: int
@@ -77,6 +78,7 @@ class Timeline:
     lr: float = 0.0
     after: dict[str, Array] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    device: str = "cpu"
     verified: str = ""
 
     def __repr__(self) -> str:
@@ -101,7 +103,7 @@ class Recorder:
 
     def add(self, phase: str, name: str, arrays: Mapping[str, Any], part: int | None = None, place: str = "") -> None:
         """Add a record of these arrays, which may change afterwards."""
-        values = {kind: np.asarray(array) for kind, array in arrays.items()}
+        values = {kind: np.asarray(on_host(array)) for kind, array in arrays.items()}
         self.timeline.records.append(Record(
             phase, part, name, place, {kind: norm(x) for kind, x in values.items()},
             {kind: x.shape for kind, x in values.items()},

@@ -3,8 +3,9 @@
 import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
-from minibert.backend import Array
+from minibert.backend import Array, device_of, to_device
 from minibert.debug.replaying.rebuild import rebuild
 from minibert.errors import InputError
 from minibert.models.pretraining import BertForPreTraining, PreTrainingOutput
@@ -58,6 +59,18 @@ class TrainingStep:
         columns = {"weight": [p.data for p in self.optimizer.parameters], "m": self.optimizer.m, "v": self.optimizer.v}
         return {f"{kind}.{name}": array for kind, arrays in columns.items()
                 for name, array in zip(names, arrays, strict=True)}
+
+    @property
+    def device(self) -> str:
+        """"cpu" or "cuda"."""
+        return device_of(self.optimizer.parameters[0].data)
+
+    def to(self, device: str) -> Self:
+        """Compute it on "cpu" or "cuda" from now on; the batch stays on the host."""
+        self.model.to(device)
+        for moments in (self.optimizer.m, self.optimizer.v):
+            moments[:] = [to_device(x, device) for x in moments]
+        return self
 
     def copy(self) -> "TrainingStep":
         """The same step in arrays of its own, to be changed or trained on."""

@@ -5,14 +5,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minibert.backend import Array
+from minibert.backend import Array, to_host
 from minibert.debug.execution import Execution, check_unchanged
 from minibert.graph import Node, Source, check_gradient
 
 
 def read_only(array: Array) -> Array:
-    """The same numbers, which nobody can change by mistake."""
-    view = np.asarray(array).view()
+    """The same numbers on the host, which nobody can change by mistake."""
+    return locked(np.asarray(to_host(array)))
+
+
+def locked(array: Array) -> Array:
+    """The same numbers, which nobody can change by mistake where they are NumPy's."""
+    if not isinstance(array, np.ndarray):
+        return array
+    view = array.view()
     view.flags.writeable = False
     return view
 
@@ -47,7 +54,7 @@ class Backward:
         self.execution = execution
         self.nodes = execution.nodes[::-1]
         self.sums: dict[Source, Array] = {
-            execution.root: read_only(np.ones_like(execution.values[execution.root]))}
+            execution.root: locked(np.ones_like(execution.values[execution.root]))}
         self.givers: dict[Source, tuple[Node, ...]] = defaultdict(tuple)
         self.steps: list[Handed] = []
 
@@ -63,16 +70,17 @@ class Backward:
     def _next(self, node: Node) -> Handed:
         check_unchanged(node)
         dy = self.sums[node]
-        added = [(x, i, read_only(dx)) for x, i, dx in self.execution.backward_step(node, dy).added]
+        added = [(x, i, locked(dx)) for x, i, dx in self.execution.backward_step(node, dy).added]
         returned = {i: dx for _, i, dx in added}
         for i, x in enumerate(node.inputs):
             if x is not None:
                 check_gradient(node, x, returned.get(i))
-        return Handed(dy, self.givers[node], tuple(self._add(node, x, i, dx) for x, i, dx in added))
+        return Handed(read_only(dy), self.givers[node], tuple(self._add(node, x, i, dx) for x, i, dx in added))
 
     def _add(self, node: Node, x: Source, i: int, dx: Array) -> Contribution:
         """The fork rule: what went several ways forward is summed backward."""
         before, givers = self.sums.get(x), self.givers[x]
-        self.sums[x] = dx if before is None else read_only(before + dx)
+        self.sums[x] = dx if before is None else locked(before + dx)
         self.givers[x] = (*givers, node)
-        return Contribution(x, i, dx, before, self.sums[x], givers)
+        return Contribution(x, i, read_only(dx), None if before is None else read_only(before), read_only(self.sums[x]),
+                            givers)

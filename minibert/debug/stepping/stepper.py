@@ -1,13 +1,15 @@
 """`step`: walk through the forward and the backward pass of a loss."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minibert.debug.checking.gradcheck import GradientReport, check_op
+from minibert.debug.checking.gradcheck import GradientReport, Row, check_op
+from minibert.debug.checking.twin import check_twin
 from minibert.debug.execution import Execution, check_tensor, check_unchanged
 from minibert.debug.stepping.backward import Backward, Contribution
 from minibert.debug.stepping.event import BACKWARD, FORWARD, Event, backward_values, forward_values
@@ -132,7 +134,9 @@ class Stepper:
             raise InputError("a part of this graph is computed again in its backward pass, so it cannot be run in "
                              "float64: run the forward pass without recomputation, and check that")
         node = self._place(self.number)[1]
-        return check_op(node.op, *self._float64.arguments(node), **node.hyper)
+        report = check_op(self._float64.op(node), *self._float64.arguments(node), **self._float64.hyper(node))
+        twin = [Row(row.input, problem=row.problem) for row in check_twin(self._float64, node)]
+        return replace(report, rows=(*report.rows, *twin))
 
     def to_html(self, events: Iterable[Event] | None = None) -> str:
         """A static page with these events, by default all of them, each to be unfolded."""

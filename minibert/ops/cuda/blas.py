@@ -3,6 +3,18 @@
 cupy.matmul copies a transposed operand of a stack of matrices, leaves such stacks out when TF32 is asked for, and may
 not be called while a stream is captured into a graph (CuPy 14.2). One cuBLAS function does all of it, for a handle of
 our own whose workspace is allocated once.
+
+How exactly a float32 product sees its factors is a choice, the same for all of them; arrays, weights and sums stay
+float32, and float64 products are never touched by it. With u the largest relative error of a factor as it is seen:
+
+    float32   all 23 bits after the point: u = 0
+    tf32      10 bits, to the nearest: u = 2^-11 = 0.0005
+    bfloat16   7 bits, to the nearest: u = 2^-8 = 0.004
+
+Both keep the 8 bits of float32's exponent, and so its range. A product of two factors is off by at most 2 u |a b| (and
+u^2 |a b|), a sum of k of them by 2 u sum(|a b|): a tolerance that always holds. Where signs are random, so are the
+errors, and the sum is off by about sqrt(k) u |a| |b|, with |a| and |b| the usual sizes. Adding up in float32 puts at
+most k 2^-24 sum(|a b|) on top, whatever the choice.
 """
 
 import ctypes
@@ -17,9 +29,29 @@ from minibert.errors import InputError
 
 WORKSPACE = 32 << 20  # bytes; what cuBLAS asks for on an H100
 FLOAT32, FLOAT64 = 0, 1  # cudaDataType_t
-COMPUTE_32F, COMPUTE_32F_FAST_TF32, COMPUTE_64F = 68, 77, 70  # cublasComputeType_t
+COMPUTE = {"float32": 68, "tf32": 77, "bfloat16": 75}  # cublasComputeType_t of products of float32 arrays
+COMPUTE_64F = 70
 DEFAULT_ALGORITHM = -1
-precision = {"tf32": False}
+PRECISIONS = tuple(COMPUTE)
+in_use = {"precision": "float32"}
+
+
+def set_precision(name: str) -> None:
+    """From now on, matrix products of float32 arrays on a GPU see their factors as `name`, one of PRECISIONS.
+
+    tf32 and bfloat16 allow cuBLAS to use tensor cores that a GPU has from compute capability 8.0 on; an older one may
+    compute in float32 as before.  A CUDA graph keeps the precision that it was captured with.
+    Raises InputError when there is no such precision.
+    """
+    if name not in PRECISIONS:
+        raise InputError(f"the precision of matrix products is {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, "
+                         f"not {name!r}")
+    in_use["precision"] = name
+
+
+def precision() -> str:
+    """How matrix products of float32 arrays on a GPU see their factors: one of PRECISIONS."""
+    return in_use["precision"]
 
 
 class Blas:
@@ -73,7 +105,7 @@ def gemm(a: Array, b: Array, ta: bool = False, tb: bool = False, alpha: float = 
         return y
     double = a.dtype == np.float64
     kind, number = (FLOAT64, ctypes.c_double) if double else (FLOAT32, ctypes.c_float)
-    compute = COMPUTE_64F if double else COMPUTE_32F_FAST_TF32 if precision["tf32"] else COMPUTE_32F
+    compute = COMPUTE_64F if double else COMPUTE[precision()]
     # cuBLAS reads columns where we write rows, and so sees every matrix transposed: y^T = b^T a^T
     blas().check(blas().library.cublasGemmStridedBatchedEx(
         blas().on_stream(), int(tb), int(ta), m, n, k, ctypes.byref(number(alpha)),

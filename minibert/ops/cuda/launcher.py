@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minibert.backend import Array, cupy
+from minibert.backend import Array, array_module, cupy
 
 THREADS = 256
 MOST_BLOCKS = 4096  # of a flat kernel, whose threads stride over what is left
@@ -49,9 +49,15 @@ def one_block(name: str, *args: Any) -> None:
     kernel(name)((1,), (THREADS,), tuple(map(checked, args)))
 
 
-def each_column(name: str, columns: int, *args: Any) -> None:
-    """Launch a kernel with a block of 32 x 8 threads for 32 columns."""
-    kernel(name)((-(-columns // 32),), (32, 8), tuple(map(checked, args)))
+def each_column(name: str, columns: int, chunks: int, *args: Any) -> None:
+    """Launch a kernel with a block of 32 x 8 threads for 32 columns of each chunk of rows."""
+    kernel(name)((-(-columns // 32), chunks), (32, 8), tuple(map(checked, args)))
+
+
+def each_tile(name: str, rows: int, columns: int, *args: Any) -> None:
+    """Launch a kernel with a block of 32 x 8 threads for 32 columns of each row."""
+    if rows and columns:
+        kernel(name)((rows, -(-columns // 32)), (32, 8), tuple(map(checked, args)))
 
 
 def checked(x: Any) -> Any:
@@ -65,6 +71,11 @@ def checked(x: Any) -> Any:
     if not x.flags.c_contiguous:
         raise TypeError(f"a kernel was given an array of shape {x.shape} that is not stored row by row")
     return x
+
+
+def contiguous(x: Array) -> Array:
+    """x stored row by row."""
+    return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
 
 
 def rows_of(x: Array) -> tuple[int, int]:

@@ -11,15 +11,21 @@ import numpy as np
 from minibert.backend import Array, array_module, beside, device_of
 from minibert.errors import InputError
 from minibert.ops.cuda.blas import gemm
-from minibert.ops.cuda.launcher import each_column, each_number, each_row, one_block, rows_of
+from minibert.ops.cuda.launcher import contiguous, each_number, each_row, each_tile, one_block, rows_of
+from minibert.ops.cuda.products import (
+    gelu,
+    gelu_backward,
+    linear,
+    linear_backward,
+    linear_gelu,
+    linear_gelu_backward,
+    matmul,
+    matmul_backward,
+)
+from minibert.ops.cuda.sums import column_sums, weighted_column_sums
 from minibert.ops.dropout import LEVELS, DropoutKey, survivor_scale
 from minibert.ops.loss import IGNORE_INDEX, check_labels
 from minibert.ops.registry import add_twin
-
-
-def contiguous(x: Array) -> Array:
-    """x stored row by row."""
-    return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
 
 
 # ------------------------------------------------------------------------------------------------------------ dropout
@@ -66,57 +72,6 @@ def dropout_backward(dy: Array, keep: Array | None, scale: float) -> tuple[Array
     return (drop(dy, keep, scale),)
 
 
-# -------------------------------------------------------------------------------------------------- products and gelu
-def matmul(a: Array, b: Array, ta: bool = False, tb: bool = False) -> tuple[Array, tuple]:
-    if a.ndim < 2 or b.ndim < 2 or a.shape[:-2] != b.shape[:-2]:
-        raise InputError(f"on a GPU both operands of matmul must be stacks alike, not {a.shape} and {b.shape}")
-    a, b = contiguous(a), contiguous(b)
-    return gemm(a, b, ta, tb), (a, b, ta, tb)
-
-
-def matmul_backward(dy: Array, a: Array, b: Array, ta: bool, tb: bool) -> tuple[Array, Array]:
-    dy = contiguous(dy)
-    da = gemm(b, dy, tb, True) if ta else gemm(dy, b, False, not tb)
-    db = gemm(dy, a, True, ta) if tb else gemm(a, dy, not ta, False)
-    return da, db
-
-
-def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, tuple]:
-    x, weight = contiguous(x), contiguous(weight)
-    y = gemm(x.reshape(-1, x.shape[-1]), weight, tb=True)
-    if bias is not None:
-        each_number("add_bias", y.size, y, contiguous(bias), y, np.int64(y.size), np.int32(len(bias)))
-    return y.reshape(*x.shape[:-1], len(weight)), (x, weight, bias is not None)
-
-
-def linear_backward(dy: Array, x: Array, weight: Array, has_bias: bool) -> tuple[Array, Array, Array | None]:
-    dy_rows, x_rows = contiguous(dy).reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1])
-    dx = gemm(dy_rows, weight).reshape(x.shape)
-    dweight = gemm(dy_rows, x_rows, ta=True)
-    return dx, dweight, column_sums(dy_rows) if has_bias else None
-
-
-def column_sums(dy_rows: Array) -> Array:
-    """(N, H) -> (H,)."""
-    rows, length = dy_rows.shape
-    sums = array_module(dy_rows).empty(length, dy_rows.dtype)
-    each_column("column_sums", length, dy_rows, None, None, sums, np.int64(rows), np.int32(length))
-    return sums
-
-
-def gelu(x: Array) -> tuple[Array, tuple]:
-    xp, x = array_module(x), contiguous(x)
-    y, cdf = xp.empty(x.shape, x.dtype), xp.empty(x.shape, x.dtype)
-    each_number("gelu", x.size, x, y, cdf, np.int64(x.size))
-    return y, (x, cdf)
-
-
-def gelu_backward(dy: Array, x: Array, cdf: Array) -> tuple[Array]:
-    dx = array_module(x).empty(x.shape, x.dtype)
-    each_number("gelu_backward", x.size, contiguous(dy), x, cdf, dx, np.int64(x.size))
-    return (dx,)
-
-
 # ---------------------------------------------------------------------------------------------------------- attention
 def attention(q: Array, k: Array, v: Array, mask: Array | None = None, p: float = 0.0,
               key: DropoutKey | None = None) -> tuple[Array, tuple]:
@@ -148,41 +103,39 @@ def attention_backward(dcontext: Array, q: Array, k: Array, v: Array, probs: Arr
 
 
 # ------------------------------------------------------------------------------------------------------ normalisation
-def normalise(h: Array | None, x: Array, gamma: Array, beta: Array, eps: float, keep: Array | None, scale: float
-              ) -> tuple[Array, tuple]:
+def normalise(h: Array | None, bias: Array | None, x: Array, gamma: Array, beta: Array, eps: float, keep: Array | None,
+              scale: float) -> tuple[Array, tuple]:
     xp, x = array_module(x), contiguous(x)
     rows, H = rows_of(x)
     y, xhat, rstd = xp.empty(x.shape, x.dtype), xp.empty(x.shape, x.dtype), xp.empty((*x.shape[:-1], 1), x.dtype)
-    h, gamma, beta = None if h is None else contiguous(h), contiguous(gamma), contiguous(beta)
-    each_row("add_norm", rows, H, h, x, keep, gamma, beta, y, xhat, rstd, np.int32(H), np.float32(scale),
+    h, bias, gamma, beta = (None if a is None else contiguous(a) for a in (h, bias, gamma, beta))
+    each_row("add_norm", rows, H, h, bias, x, keep, gamma, beta, y, xhat, rstd, np.int32(H), np.float32(scale),
              np.float32(eps))
-    return y, (xhat, rstd, gamma, keep, scale)
+    return y, (xhat, rstd, gamma, keep, scale, bias is not None)
 
 
 def add_norm(h: Array, x: Array, gamma: Array, beta: Array, eps: float = 1e-12, p: float = 0.0,
-             key: DropoutKey | None = None) -> tuple[Array, tuple]:
-    return normalise(h, x, gamma, beta, eps, *draw(h, p, key))
+             key: DropoutKey | None = None, bias: Array | None = None) -> tuple[Array, tuple]:
+    return normalise(h, bias, x, gamma, beta, eps, *draw(h, p, key))
 
 
-def add_norm_backward(dy: Array, xhat: Array, rstd: Array, gamma: Array, keep: Array | None, scale: float
-                      ) -> tuple[Array, Array, Array, Array]:
+def add_norm_backward(dy: Array, xhat: Array, rstd: Array, gamma: Array, keep: Array | None, scale: float,
+                      has_bias: bool) -> tuple[Array, Array, Array, Array, Array | None]:
     xp, dy = array_module(dy), contiguous(dy)
     rows, H = rows_of(dy)
     ds = xp.empty(dy.shape, dy.dtype)
     dh = ds if keep is None else xp.empty(dy.shape, dy.dtype)
     each_row("add_norm_backward", rows, H, dy, xhat, rstd, gamma, keep, ds, dh, np.int32(H), np.float32(scale))
-    dgamma, dbeta = xp.empty(H, dy.dtype), xp.empty(H, dy.dtype)
-    each_column("column_sums", H, dy, xhat, dgamma, dbeta, np.int64(rows), np.int32(H))
-    return dh, ds, dgamma, dbeta
+    return dh, ds, *weighted_column_sums(dy, xhat), column_sums(dh) if has_bias else None
 
 
 def layer_norm(x: Array, gamma: Array, beta: Array, eps: float = 1e-12) -> tuple[Array, tuple]:
-    y, saved = normalise(None, x, gamma, beta, eps, None, 1.0)
+    y, saved = normalise(None, None, x, gamma, beta, eps, None, 1.0)
     return y, saved[:3]
 
 
 def layer_norm_backward(dy: Array, xhat: Array, rstd: Array, gamma: Array) -> tuple[Array, Array, Array]:
-    _, dx, dgamma, dbeta = add_norm_backward(dy, xhat, rstd, gamma, None, 1.0)
+    _, dx, dgamma, dbeta, _ = add_norm_backward(dy, xhat, rstd, gamma, None, 1.0, has_bias=False)
     return dx, dgamma, dbeta
 
 
@@ -222,20 +175,18 @@ def embedding(table: Array, ids: Array) -> tuple[Array, tuple]:
 
 
 def embedding_backward(dy: Array, ids: Array, table_shape: tuple, into: Array | None = None) -> tuple[Array]:
-    """The sums are taken in the order of ids: the same bits each time."""
+    """The same bits each time."""
     dtable = array_module(dy).zeros(table_shape, dy.dtype) if into is None else into
-    ids = contiguous(ids).astype(np.int64, copy=False)
-    each_table_row(table_shape, contiguous(dy), ids, dtable, np.int64(ids.size), np.int32(table_shape[-1]))
+    ids, H = contiguous(ids).astype(np.int64, copy=False), table_shape[-1]
+    first = array_module(dy).empty(ids.size, bool)
+    each_row("first_of_id", ids.size, ids.size, ids, first)
+    each_tile("embedding_backward", ids.size, H, contiguous(dy), ids, first, dtable, np.int64(ids.size), np.int32(H))
     return (dtable,)
 
 
-def each_table_row(table_shape: tuple, *args: Any) -> None:
-    """One block for each row of the table."""
-    each_row("embedding_backward_in_order", table_shape[0], table_shape[1], *args)
-
-
 for forward, backward in ((dropout, dropout_backward), (matmul, matmul_backward), (linear, linear_backward),
-                          (gelu, gelu_backward), (attention, attention_backward), (add_norm, add_norm_backward),
+                          (gelu, gelu_backward), (linear_gelu, linear_gelu_backward),
+                          (attention, attention_backward), (add_norm, add_norm_backward),
                           (layer_norm, layer_norm_backward), (cross_entropy, cross_entropy_backward),
                           (embedding, embedding_backward)):
     add_twin(forward, backward)

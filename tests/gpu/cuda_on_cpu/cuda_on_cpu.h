@@ -52,7 +52,9 @@ enum Schedule { FORWARD, REVERSE, SHUFFLED, GREEDY };  // greedy: one warp runs 
 const size_t STACK = 128 << 10;
 
 struct Fiber {
-    ucontext_t context;
+    ucontext_t context;  // where it begins
+    jmp_buf place;       // where it goes on: jumps, unlike swapcontext, do without calls of the system
+    bool begun;
     uint3 thread;
     State state;
     int line;       // of the barrier it waits at
@@ -64,7 +66,7 @@ static std::vector<Fiber> fibers;
 static std::vector<uint64_t> exchanged[2];  // by parity: what each lane holds out
 static char* stacks;
 static size_t stacks_for;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static int current;
 static void (*body)(void*);
 static void* body_argument;
@@ -84,27 +86,36 @@ static uint3 thread_index(size_t t) {
 }
 
 // ------------------------------------------------------------------------------------------------ fibers and barriers
+static void leave_fiber() {
+    if (!_setjmp(fibers[current].place)) _longjmp(scheduler, 1);
+}
+
+// A fiber serves block after block.
 static void enter_fiber() {
-    body(body_argument);
-    fibers[current].state = DONE;
-    swapcontext(&fibers[current].context, &scheduler);
+    for (;;) {
+        body(body_argument);
+        fibers[current].state = DONE;
+        leave_fiber();
+    }
 }
 
 static void wait_at(State barrier, int line, unsigned mask = ~0u) {
     if (!WAITS) fail("line %d: a thread waits in a kernel that was built without barriers", line);
-    int me = current;
-    fibers[me].state = barrier;
-    fibers[me].line = line;
-    fibers[me].mask = mask;
-    swapcontext(&fibers[me].context, &scheduler);
-    current = me;
-    threadIdx = fibers[me].thread;
+    Fiber& f = fibers[current];
+    f.state = barrier;
+    f.line = line;
+    f.mask = mask;
+    leave_fiber();
 }
 
 static void resume(size_t t) {
+    Fiber& f = fibers[t];
     current = int(t);
-    threadIdx = fibers[t].thread;
-    swapcontext(&scheduler, &fibers[t].context);
+    threadIdx = f.thread;
+    if (_setjmp(scheduler)) return;
+    if (f.begun) _longjmp(f.place, 1);
+    f.begun = true;
+    setcontext(&f.context);
 }
 
 // Lets those lanes of a warp go on whose whole mask has arrived.
@@ -171,6 +182,24 @@ static bool release_block() {
     return true;
 }
 
+static void make_fibers(size_t n) {
+    if (stacks_for < n) {
+        stacks = (char*)mmap(nullptr, n * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        stacks_for = n;
+    }
+    fibers.resize(n);
+    for (size_t t = 0; t < n; t++) {
+        Fiber& f = fibers[t];
+        getcontext(&f.context);
+        f.context.uc_stack.ss_sp = stacks + t * STACK;
+        f.context.uc_stack.ss_size = STACK;
+        f.context.uc_link = nullptr;
+        makecontext(&f.context, enter_fiber, 0);
+        f.begun = false;
+        f.thread = thread_index(t);
+    }
+}
+
 static void run_block(const std::vector<size_t>& order) {
     memset(__start_shared_memory, 0xFF, __stop_shared_memory - __start_shared_memory);
     if (!WAITS) {
@@ -181,23 +210,11 @@ static void run_block(const std::vector<size_t>& order) {
         return;
     }
     size_t n = order.size();
-    if (stacks_for < n) {
-        stacks = (char*)mmap(nullptr, n * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        stacks_for = n;
-    }
-    fibers.resize(n);
     exchanged[0].assign(n, 0);
     exchanged[1].assign(n, 0);
-    for (size_t t = 0; t < n; t++) {
-        Fiber& f = fibers[t];
-        getcontext(&f.context);
-        f.context.uc_stack.ss_sp = stacks + t * STACK;
-        f.context.uc_stack.ss_size = STACK;
-        f.context.uc_link = nullptr;
-        makecontext(&f.context, enter_fiber, 0);
+    for (Fiber& f : fibers) {
         f.state = RUNNING;
         f.parity = 0;
-        f.thread = thread_index(t);
     }
     for (;;) {
         bool ran = run_once(order);
@@ -271,6 +288,7 @@ static bool run_grid(size_t threads, size_t shared_bytes) {
     bool shuffled = schedule == SHUFFLED || schedule == GREEDY;
     if (shuffled) std::shuffle(blocks.begin(), blocks.end(), generator);
     std::vector<char> memory(shared_bytes + 16);
+    if (WAITS) make_fibers(threads);
     if (sigsetjmp(give_up, 1)) return false;
     for (size_t b : blocks) {
         blockIdx = {unsigned(b % gridDim.x), unsigned(b / gridDim.x % gridDim.y), unsigned(b / (size_t(gridDim.x) * gridDim.y))};
@@ -384,6 +402,7 @@ template <class To, class From> To same_bits(From x) {
 }
 template <class T> T __ldg(const T* place) { return *place; }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline float __int_as_float(int bits) { return same_bits<float>(bits); }

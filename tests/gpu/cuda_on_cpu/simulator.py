@@ -50,13 +50,27 @@ def build(source: str, instances: tuple[str, ...] = (), flags: tuple[str, ...] =
     if not library.exists():
         written, made = CACHE / f"{key}.{os.getpid()}.cu", CACHE / f"{key}.{os.getpid()}.so"
         written.write_text(plain, encoding="utf-8")
-        done = subprocess.run(["g++", *flags, "-include", str(HEADER), "-x", "c++", str(written), "-o", str(made)],
-                              capture_output=True, encoding="utf-8")
+        done = subprocess.run(["g++", *flags, "-include", str(header_for(flags)), "-x", "c++", str(written), "-o",
+                               str(made)], capture_output=True, encoding="utf-8")
         written.unlink()
         if done.returncode:
             raise KernelError(f"g++ says: {done.stderr[:2000]}")
         made.replace(library)
     return library, symbols
+
+
+def header_for(flags: tuple[str, ...]) -> Path:
+    """A copy of the header, parsed once for these flags: g++ reads the .gch beside it instead, in half the time."""
+    key = hashlib.sha256(repr((flags, HEADER.read_text(encoding="utf-8"))).encode()).hexdigest()[:24]
+    header, parsed = CACHE / f"{key}.h", CACHE / f"{key}.h.gch"
+    if not parsed.exists():
+        copy, made = CACHE / f"{key}.{os.getpid()}.h", CACHE / f"{key}.{os.getpid()}.gch"
+        copy.write_text(HEADER.read_text(encoding="utf-8"), encoding="utf-8")
+        copy.replace(header)
+        done = subprocess.run(["g++", *flags, "-x", "c++-header", str(header), "-o", str(made)], capture_output=True)
+        if done.returncode == 0:
+            made.replace(parsed)
+    return header
 
 
 class Module:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from cupy.cuda.runtime import CUDARuntimeError
 
-from minibert.ops.cuda.blas import gemm, precision
+from minibert.errors import InputError
+from minibert.ops.cuda.blas import PRECISIONS, gemm, in_use, precision, set_precision
 
 from ..driver.install import install
 from ..driver.record import record
@@ -156,14 +157,36 @@ def test_cupys_own_products_are_numpys(a: tuple[int, ...], b: tuple[int, ...]) -
     np.testing.assert_allclose((cupy.asarray(x) @ cupy.asarray(y)).get(), x @ y, rtol=1e-5, atol=1e-6)
 
 
-def test_tf32_keeps_ten_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(precision, "tf32", True)
-    one = cupy.ones((1, 1), np.float32)
-    for x, kept in ((1 + 2**-10, 1 + 2**-10), (1 + 2**-11, 1.0), (1 + 3 * 2**-11, 1 + 2**-9), (1 + 2**-11 + 2**-20,
-                                                                                          1 + 2**-10)):
-        assert float(gemm(one * np.float32(x), one)[0, 0]) == kept
-    monkeypatch.setitem(precision, "tf32", False)
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test chooses ends with it."""
+    monkeypatch.setitem(in_use, "precision", "float32")
+
+
+@pytest.mark.parametrize(("name", "bits"), [("tf32", 10), ("bfloat16", 7)])
+def test_a_factor_keeps_its_first_bits(name: str, bits: int, chosen: None) -> None:
+    """To the nearest, ties to even, in either factor."""
+    set_precision(name)
+    last, one = 2.0**-bits, cupy.ones((1, 1), np.float32)
+    for x, kept in ((1 + last, 1 + last), (1 + last / 2, 1), (1 + 3 * last / 2, 1 + 2 * last),
+                    (1 + last / 2 + 2**-20, 1 + last), (1 + last / 2 - 2**-20, 1), (2 - 2**-20, 2),
+                    (-1 - last / 2, -1), (2**-100 * (1 + last), 2**-100 * (1 + last)), (np.inf, np.inf)):
+        assert float(gemm(one * np.float32(x), one)[0, 0]) == float(gemm(one, one * np.float32(x))[0, 0]) == kept
+    assert np.isnan(gemm(cupy.empty((1, 1), np.float32), one).get())
+    assert float(gemm(one.astype(np.float64) + 2**-40, one.astype(np.float64))[0, 0]) == 1 + 2**-40
+    with record() as asked:
+        gemm(one, one)
+    assert asked.journal == [f"gemm float32 as {name} NN m=1 n=1 k=1 batch=1"]
+    set_precision("float32")
     assert float(gemm(one * np.float32(1 + 2**-20), one)[0, 0]) == 1 + 2**-20
+
+
+def test_a_precision_that_is_none_is_refused(chosen: None) -> None:
+    assert PRECISIONS == ("float32", "tf32", "bfloat16") and precision() == "float32"
+    set_precision("tf32")
+    with pytest.raises(InputError, match="is float32, tf32 or bfloat16, not 'float16'"):
+        set_precision("float16")
+    assert precision() == "tf32"
 
 
 # ---------------------------------------------------------------------------------------------------------- the rest

@@ -7,12 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 from cupy.cuda import compiler
+from train import tiny
 
 from minibert.ops import registry
 from minibert.ops.cuda.launcher import module
 
 from ..driver.install import Built, built
 from .test_model import float32_model, learn
+from .test_training import prepared, taken, trainer_of
 
 ARCHITECTURES = ("75", "90", "100")  # Turing, Hopper, Blackwell
 PACKAGE = "nvidia-cuda-nvrtc"
@@ -29,13 +31,17 @@ def compiled(kernel: Built, architecture: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def kernels() -> list[Built]:
-    """All that a step needs, with twins and without, and all kernels of the package."""
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> list[Built]:
+    """All that a step of training needs, with twins and without, and all kernels of the package."""
+    folder = tmp_path_factory.mktemp("nvrtc")
+    run = prepared(folder / "run", tiny.write_corpus(folder / "corpus.txt"))
+    for fast in (True, False):
+        taken(trainer_of(run, "cuda", fast=fast), 1)
     model = float32_model().to("cuda")
     for twins in (True, False):
         for labelled_only in (False, True):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setitem(registry.twins_in_use, "yes", twins)
+                patch.setattr(registry.preference, "twins", twins)
                 learn(model, labelled_only)
     module().compile()
     return built

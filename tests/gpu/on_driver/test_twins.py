@@ -33,8 +33,10 @@ def labels(*shape: int, classes: int) -> np.ndarray:
 LARGE: dict[str, list[Case]] = {
     "dropout": [case(normal(3, 1031), 0.3, KEY)],
     "matmul": [case(normal(2, 3, 33, 7), normal(2, 3, 7, 65)), case(normal(35, 9), normal(67, 35), True, True)],
-    "linear": [case(normal(2, 33, 35), normal(37, 35), normal(37))],
+    "linear": [case(normal(2, 33, 35), normal(37, 35), normal(37)), case(normal(521, 3), normal(5, 3), normal(5))],
     "gelu": [case(3 * normal(7, 131))],
+    "linear_gelu": [case(normal(2, 33, 35), normal(37, 35), normal(37)),
+                    case(normal(7, 9), normal(1031, 9), normal(1031))],
     "attention": [case(normal(2, 3, 5, 7), normal(2, 3, 67, 7), normal(2, 3, 67, 7), RNG.random((2, 1, 1, 67)) < 0.6,
                        0.3, KEY),
                   case(normal(2, 3, 5, 7), normal(2, 3, 67, 7), normal(2, 3, 67, 7), RNG.random((2, 3, 5, 1)) < 0.6),
@@ -42,8 +44,12 @@ LARGE: dict[str, list[Case]] = {
                        KEY._replace(start=5, part=AT.of_scores(3)))],
     "add_norm": [case(normal(3, 1031), normal(3, 1031), normal(1031), normal(1031), 1e-12, 0.2, KEY),
                  case(normal(2, 5, 9), normal(2, 5, 9), normal(9), normal(9), 1e-12, 0.2,
-                      KEY._replace(part=AT.of_states(9)))],
-    "layer_norm": [case(normal(35, 33), normal(33), normal(33))],
+                      KEY._replace(part=AT.of_states(9))),
+                 case(normal(35, 67), normal(35, 67), normal(67), normal(67), 1e-5, 0.0, None, normal(67)),
+                 case(normal(3, 1031), normal(3, 1031), normal(1031), normal(1031), 1e-12, 0.2, KEY, normal(1031)),
+                 case(normal(2, 5, 9), normal(2, 5, 9), normal(9), normal(9), 1e-12, 0.2,
+                      KEY._replace(part=AT.of_states(9)), normal(9))],
+    "layer_norm": [case(normal(35, 33), normal(33), normal(33)), case(normal(2, 259, 5), normal(5), normal(5))],
     "cross_entropy": [case(normal(5, 7, 1031), labels(5, 7, classes=1031))],
     "embedding": [case(normal(35, 33), RNG.integers(0, 35, (3, 67)))],
 }
@@ -87,7 +93,7 @@ def results(op: registry.Op, args: tuple[Any, ...], hyper: dict[str, Any]) -> li
 @pytest.mark.parametrize(("name", "number"), TABLE)
 def test_the_device_computes_the_formula(name: str, number: int, twins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     args, hyper = chosen(name, number)
-    monkeypatch.setitem(registry.twins_in_use, "yes", twins)
+    monkeypatch.setattr(registry.preference, "twins", twins)
     op = registry.operation(name, list(map(there, args)))
     assert (op is registry.TWINS[name]) == twins
     if twins and name in REFUSED and REFUSED[name](*args):

@@ -19,7 +19,7 @@ WRONG = {
     "1.4": [(lambda dy, a, b: (a.T @ dy, dy @ b.T), "exchanged"),
             (lambda dy, a, b: (dy @ b.T, -a.T @ dy), "the whole has its sign turned"),
             (lambda dy, a, b: (dy @ b, a.T @ dy), "it raised ValueError: matmul"),
-            (lambda dy, a, b: dy @ b.T, "1 results, and 2 are asked for: da, db")],
+            (lambda dy, a, b: dy @ b.T, "1 result, and 2 are asked for: da, db")],
     "1.5": [(_one_sided, "one-sided difference"),
             (lambda f, x, h: (f(x + h) - f(x - h)) / (2 * h), "it has shape (), and 2x3 is right")],
     "1.6": [([1, 1, 1], "the mean's share"), ([0, 0], "it has shape 2, and 3 is right")],

@@ -1,4 +1,4 @@
-// Activations, number by number: minibert.ops.activation.
+// Activations, number by number: minibert.ops.activation, minibert.ops.linear_gelu.
 
 // (1) cdf = Phi(x)  (2) y = x cdf
 extern "C" __global__ void gelu(const float* x, float* y, float* cdf, long long n) {
@@ -18,7 +18,8 @@ extern "C" __global__ void add_bias(const float* x, const float* bias, float* y,
     FOR_EACH(i, n) y[i] = x[i] + bias[i % d];
 }
 
-// Bias and GELU at once, between the two layers of a feed-forward network; h = x + bias is kept for backward.
+// Bias and GELU at once, between the two layers of a feed-forward network: (1) h = x + bias, kept for backward
+// (2) cdf = Phi(h), y = h cdf; h may be x.
 extern "C" __global__ void bias_gelu(const float* x, const float* bias, float* h, float* y, float* cdf, long long n,
                                      int d) {
     FOR_EACH(i, n) {

@@ -1,0 +1,1 @@
+"""The same training step on a GPU: `minibert bench --device cuda`."""
