@@ -119,6 +119,7 @@ EXERCISES: tuple[Exercise, ...] = (
         mistakes={"the two matrices are right; the biases are missing": 4718592.0,
                   "there are two matrices, one to widen and one to narrow, and two biases": 2362368.0,
                   "that is one map, with its bias: the way back to 768 is missing": 2362368.0 + 2304.0,
+                  "that is the whole block, with attention and the norms": 7087872.0,
                   "the biases have as many numbers as comes out of each map: 3072 and 768": 4718592.0 + 2 * 3072.0},
         hints=("Two affine maps: from 768 to 3072, and back.",
                "Each has a matrix of 768 times 3072 numbers, and a bias as long as what comes out.",
