@@ -60,13 +60,13 @@ def test_formulas_are_written_so_that_all_readers_show_them(name: str, language:
 
 @pytest.mark.parametrize(("name", "language"), EDITIONS)
 def test_tags_are_those_of_the_operations(name: str, language: str) -> None:
-    """A tag such as (2') is in the docstring of an operation that the code imports; (softmax 1') is in softmax's."""
+    """A tag such as (2') is in the docstring of an operation that the code imports; (add norm 1') is in add_norm's."""
     code = "\n".join(cell.source for cell in cells(FOLDER, name, language))
     used = set(re.findall(r"\w+", " ".join(re.findall(r"from minibert\.ops\S* import (.+)", code))))
     ops = {op: f"{inspect.getdoc(REGISTRY[op].forward)} {inspect.getdoc(REGISTRY[op].backward)}" for op in REGISTRY}
     for tag in re.findall(r"\\tag\{(.+?)\}", text_of(name, language)):
         op, _, bare = tag.rpartition(" ")
-        about = [ops[op]] if op else [text for known, text in ops.items() if known in used]
+        about = [ops[op.replace(" ", "_")]] if op else [text for known, text in ops.items() if known in used]
         assert any(f"({bare})" in text for text in about), tag
 
 
