@@ -55,7 +55,7 @@ def _summed_first(C):
 
 WRONG = {
     "2.1": [(lambda E, ids: (_one_hot(E, ids).T, E[ids]), "a row for each place of the text"),
-            (lambda E, ids: E[ids], "1 results, and 2 are asked for: one_hot, x"),
+            (lambda E, ids: E[ids], "1 result, and 2 are asked for: one_hot, x"),
             (lambda E, ids: (_one_hot(E, ids - 1), _one_hot(E, ids - 1) @ E), "ids begin with 0")],
     "2.2": [([[0, 0], [-2, 4], [3, -1], [0, 0]], "only its last row of dx arrived"),
             ([[0, 0], [1, 2.5], [3, -1], [0, 0]], "that is the mean"),

@@ -20,7 +20,7 @@ WRONG = {
     "3.2": [(lambda dz, x_shape, y_shape: (dz, dz), "the sum over all of them"),
             (lambda dz, x_shape, y_shape: (dz, dz if x_shape == y_shape else dz.mean(0)), "this is a mean"),
             (lambda dz, x_shape, y_shape: (dz, dz.sum(0)), "nothing was stretched"),
-            (lambda dz, x_shape, y_shape: dz, "1 results, and 2 are asked for")],
+            (lambda dz, x_shape, y_shape: dz, "1 result, and 2 are asked for")],
     "3.3": [(_halves, "here all sines come first"),
             (lambda t, hidden: np.sin(np.outer(t, np.ones(hidden // 2))), "and 5x8 is right"),
             (lambda t, hidden: np.stack([(np.cos if i % 2 else np.sin)(t / 10000 ** (2 * i / hidden))
