@@ -1,6 +1,7 @@
 """The table of the README: every formula, its operation, its backward, the notebook that derives it, and its test."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from minibert.errors import InputError
@@ -40,11 +41,15 @@ def _math(latex: str) -> str:
 
 
 def _notebooks(folder: Path) -> dict[str, str]:
-    """By operation, the first notebook that uses its backward, which is where it is derived."""
-    found: dict[str, str] = {}
+    """By operation, the notebook that is about it: the one whose code names its backward most often.
+
+    Number 0, the map, has a little of everything, and stands for an operation that no other notebook has.
+    """
+    most: dict[str, tuple[bool, int, str]] = {}
     for name in names(folder):
         code = "\n".join(code_cells(folder, name).values())
-        for backward in re.findall(r"\b(\w+)_backward\b", code):
-            if backward in REGISTRY:
-                found.setdefault(backward, name)
-    return found
+        for op, count in Counter(re.findall(r"\b(\w+)_backward\b", code)).items():
+            found = not name.startswith("00"), count, name
+            if op in REGISTRY and found[:2] > most.get(op, (False, 0, ""))[:2]:
+                most[op] = found
+    return {op: name for op, (_, _, name) in most.items()}
