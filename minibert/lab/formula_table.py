@@ -6,6 +6,7 @@ from pathlib import Path
 
 from minibert.errors import InputError
 from minibert.files import write_atomically
+from minibert.lab.declaring import Backward, declared
 from minibert.lab.sources import code_cells, names
 from minibert.ops.registry import REGISTRY, Op
 
@@ -41,15 +42,17 @@ def _math(latex: str) -> str:
 
 
 def _notebooks(folder: Path) -> dict[str, str]:
-    """By operation, the notebook that is about it: the one whose code names its backward most often.
+    """By operation, the notebook that is about it: it asks for its backward, or has its name, or else names its
+    backward most often.
 
     Number 0, the map, has a little of everything, and stands for an operation that no other notebook has.
     """
-    most: dict[str, tuple[bool, int, str]] = {}
+    best: dict[str, tuple[tuple[bool, bool, int], str]] = {}
     for name in names(folder):
         code = "\n".join(code_cells(folder, name).values())
+        asked = {exercise.op for exercise in declared(name) if isinstance(exercise, Backward)}
         for op, count in Counter(re.findall(r"\b(\w+)_backward\b", code)).items():
-            found = not name.startswith("00"), count, name
-            if op in REGISTRY and found[:2] > most.get(op, (False, 0, ""))[:2]:
-                most[op] = found
-    return {op: name for op, (_, _, name) in most.items()}
+            rank = not name.startswith("00"), op in asked or op in name, count
+            if op in REGISTRY and (op not in best or rank > best[op][0]):
+                best[op] = rank, name
+    return {op: name for op, (_, name) in best.items()}
