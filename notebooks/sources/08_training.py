@@ -172,7 +172,8 @@ print("batches of the step:       the same bits:", interrupted(lambda: batch))
 print("batches of a generator:    the same bits:", interrupted(stateful))
 
 # %% library-batches
-names = "zero one two three four five six seven eight nine ten".split()
+names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+         "ten"]
 documents = [Document(f"adding {b}", tuple(f"{names[a]} and {names[b]} make {a + b}."
                                            for a in range(11))) for b in range(1, 11)]
 tokenizer = Tokenizer.train((s for d in documents for s in d.sentences), vocab_size=100)
@@ -181,8 +182,8 @@ loader = PretrainingBatches.from_documents(documents, tokenizer, batch_size=8,
 
 # %% library-batches-look
 one = loader.batch(3)
-print({name: array.shape for name, array in one.items()})
-print(tokenizer.decode(one["input_ids"][1]))
+print(*(f"{name} {array.shape}" for name, array in one.items()), sep="\n")
+print(tokenizer.decode(one["input_ids"][1]).replace("[SEP] ", "[SEP]\n"))
 found = [loader.batch(step) for step in range(200)]
 ids, labels = (np.concatenate([b[k].ravel() for b in found])
                for k in ("input_ids", "labels"))
@@ -399,7 +400,8 @@ for axes, inside in zip(panels, (False, True)):
     for size, colour in ((100.0, RED), (1.0, GREY), (0.01, BLUE)):
         path = pulled(inside, size)
         axes.plot(path, color=colour, label=f"gradients of size {size:g}")
-        print(f"{'L2 inside Adam' if inside else 'decoupled':15} {size:6} {path[-1]:6.2f}")
+        name = "L2 inside Adam" if inside else "decoupled"
+        print(f"{name:15} {size:6} {abs(path[-1]):6.2f}")
     axes.plot(0.997 ** np.arange(1, 401), "k--", linewidth=0.8, label="decay alone")
     axes.set(title="L2 in the gradient" if inside else "Decoupled decay", xlabel="step")
 panels[0].set_ylabel("mean of 300 weights")
@@ -432,7 +434,7 @@ microscope(optimizer, word[2]).figure()
 # %% exercise-adamw
 @lab.answer("8.4")
 def my_adamw(w, g, m, v, t, lr, b1, b2, eps, decay):
-    """One step, the t-th (t = 1, 2, ...)  ->  the new w, m, v"""
+    """One step, the t-th (t = 1, 2, ...)  ->  the new m, v, w"""
     ...
 
 # %% schedule

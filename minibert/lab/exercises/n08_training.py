@@ -75,6 +75,18 @@ def _l2(w: Array, g: Array, m: Array, v: Array, t: int, lr: float, b1: float, b2
     return adamw(w, g + decay * w, m, v, t, lr, b1, b2, eps, 0.0)
 
 
+def _corrected(w: Array, g: Array, m: Array, v: Array, t: int, lr: float, b1: float, b2: float, eps: float,
+               decay: float) -> tuple[Array, ...]:
+    """Hands back the moments that (4) divides, instead of those to go on with."""
+    m, v, w = adamw(w, g, m, v, t, lr, b1, b2, eps, decay)
+    return *_hat(m, v, t, b1, b2), w
+
+
+def _w_first(*args: Any) -> tuple[Array, ...]:
+    m, v, w = adamw(*args)
+    return w, m, v
+
+
 def schedule(steps: Array, peak: float, warmup: int, total: int) -> Array:
     """The right answer to 8.5."""
     return peak * np.minimum(steps / warmup, (total + 1 - steps) / (total + 1 - warmup))
@@ -110,7 +122,8 @@ EXERCISES: tuple[Exercise, ...] = (
         mistakes={"that is in bits; in nats, use the natural logarithm": 1.5,
                   "that is ln 3, the loss of one who does not know the frequencies": math.log(3),
                   "that is the surprise at the most frequent word; take the mean over all three": math.log(2),
-                  "that is the mean of the three surprises; each counts as often as its word comes": 5 / 3 * math.log(2)},
+                  "that is the mean of the three surprises; each counts as often as its word comes":
+                      5 / 3 * math.log(2)},
         hints=("The entropy: the mean of -ln f, in which each word counts as often as it comes.",
                "The surprises are ln 2, ln 4 and ln 4, their weights 1/2, 1/4 and 1/4.",
                "0.5 ln 2 + 0.25 ln 4 + 0.25 ln 4, and ln 4 is 2 ln 2.")),
@@ -129,6 +142,14 @@ EXERCISES: tuple[Exercise, ...] = (
         terms=ADAMW_TERMS,
         mistakes={"the bias correction is missing: divide m by 1 - b1^t and v by 1 - b2^t": _with(
                       lambda w, m, v, t, lr, b1, b2, eps, decay: w - lr * decay * w - lr * m / (np.sqrt(v) + eps)),
+                  "the power t is missing in the bias correction: b1^t and b2^t": _with(
+                      lambda w, m, v, t, lr, b1, b2, eps, decay: w - lr * decay * w
+                      - lr * _ratio(m, v, 1, b1, b2, eps)),
+                  "v is corrected after the root was taken; it is corrected under the root": _with(
+                      lambda w, m, v, t, lr, b1, b2, eps, decay: w - lr * decay * w
+                      - lr * m / (1 - b1**t) / (np.sqrt(v) / (1 - b2**t) + eps)),
+                  "m and v come back corrected; the next step must go on with those that are not": _corrected,
+                  "they come back in the order m, v, w": _w_first,
                   "eps stands inside the root; it is added after it": _with(_inside_root),
                   "the root of v is missing": _with(_no_root),
                   "the decay lacks the factor lr": _with(
@@ -149,6 +170,8 @@ EXERCISES: tuple[Exercise, ...] = (
         number="8.5", title="Warm-up, and down again", right=schedule, cases=_schedules, outputs=("rates",),
         mistakes={"the rate stays at its peak; after the warm-up it goes down":
                       lambda s, peak, warmup, total: peak * np.minimum(s / warmup, 1.0),
+                  "the rate goes on rising; it is the lower of two lines":
+                      lambda s, peak, warmup, total: peak * s / warmup,
                   "there is no warm-up": lambda s, peak, warmup, total: peak * (total + 1 - s) / total,
                   "the line down starts at step 0, so the rate jumps at the end of the warm-up":
                       lambda s, peak, warmup, total: peak * np.where(s <= warmup, s / warmup, (total + 1 - s)
@@ -160,7 +183,7 @@ EXERCISES: tuple[Exercise, ...] = (
                                                                        / (total + 1 - warmup))},
         hints=("Two straight lines; the rate is the lower of the two.",
                "Up: peak * step / warmup. It is peak at step = warmup.",
-               "Down: peak at step = warmup, 0 at step = total + 1, so peak * (total + 1 - step) / (total + 1 - warmup).",
+               "Down: peak at step = warmup, 0 at step = total + 1: peak * (total + 1 - step) / (total + 1 - warmup).",
                "np.minimum takes the lower of two arrays.")),
     Value(
         number="8.6", title="Clipping two parameters", right=[0.6, 0.0],
@@ -178,6 +201,7 @@ EXERCISES: tuple[Exercise, ...] = (
         terms={"dx": {"dy keep scale": lambda dy, keep, scale: dy * keep * scale}},
         factors={"dx": {"keep": lambda dy, keep, scale: keep, "scale": lambda dy, keep, scale: scale}},
         mistakes={"divided by scale, which is 1 / (1 - p) already": lambda dy, keep, scale: dy * keep / scale,
+                  "scale is not p, it is 1 / (1 - p) already": lambda dy, keep, scale: dy * keep / (1 - scale),
                   "the survivors are exchanged with the dropped: keep is True for those that survive":
                       lambda dy, keep, scale: dy * ~keep * scale,
                   "dy comes back as it went in: neither keep nor scale is in it": lambda dy, keep, scale: dy},

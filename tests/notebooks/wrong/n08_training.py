@@ -11,7 +11,7 @@ def _adamw(correct=True, sign=1.0, square=True, decays=True, share=True):
 
 
 WRONG = {
-    "8.1": [(np.log(30522), "the next-sentence loss comes on top"), (np.log2(30522) + 1, "in bits"), (1.0, "too small")],
+    "8.1": [(np.log(30522), "next-sentence loss comes on top"), (np.log2(30522) + 1, "in bits"), (1.0, "too small")],
     "8.2": [(1.5, "in bits"), (np.log(3), "does not know the frequencies"), (-1.0397, "too small")],
     "8.3": [(1.0, "with bias correction"), (100.0, "root in the denominator"), (15.811, "the gradient cancels")],
     "8.4": [(_adamw(correct=False), "the bias correction is missing"),
