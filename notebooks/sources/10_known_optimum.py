@@ -333,6 +333,13 @@ for one, p, title in ((axes[0], apart, "The posteriors, multiplied"),
 axes[0].set_ylabel("first mask")
 figure
 
+# %% joint-by-walk
+after = choices("[CLS] . [SEP] the song plays . [SEP]")
+by_walk = [[walk(states[0], [{"the"}, {vocabulary[a]}, {vocabulary[b]}, *after])
+            for b in verbs] for a in nouns]
+by_walk = np.array(by_walk) / walk(states[0], choices(text))
+print(lab.agree(joint=both[np.ix_(nouns, verbs)], by_walk=by_walk))
+
 # %% information
 ratio = np.maximum(both, 1e-300) / np.maximum(apart, 1e-300)
 print(f"mutual information of the two words: {(both * np.log2(ratio)).sum():.2f} bits")
@@ -496,7 +503,7 @@ onehot = np.eye(V)[right]
 def deviations(p):
     """The sum of p - onehot over the masks, for each word, in its standard deviations."""
     variance = (p * (1 - p)).sum(axis=0)
-    uncertain = variance > 1.0                              # to the optimum, all but the stop
+    uncertain = variance > 1.0                              # the full stop never is
     return (p - onehot).sum(axis=0)[uncertain] / np.sqrt(variance[uncertain])
 
 
