@@ -43,6 +43,19 @@ def _never_masked(o: Array, start: Array, move: Array, emit: Array) -> Array:
     return forward(o * (o.sum(axis=-1, keepdims=True) == 1), start, move, emit)
 
 
+def _first_word(o: Array, start: Array, move: Array, emit: Array) -> Array:
+    """A row of ones read as word 0."""
+    return forward(np.eye(o.shape[-1])[o.argmax(axis=-1)], start, move, emit)
+
+
+def _added(o: Array, start: Array, move: Array, emit: Array) -> Array:
+    e = o @ emit.T
+    alpha = start * e[:1]
+    for row in e[1:]:
+        alpha = np.vstack([alpha, alpha[-1] @ move + row])
+    return alpha
+
+
 def _chains(rng: np.random.Generator) -> list[tuple[Array, ...]]:
     """Random languages, and texts with a mask in each."""
     found = []
@@ -84,7 +97,11 @@ EXERCISES: tuple[Exercise, ...] = (
                   "alpha is the probability of the state and all words so far: it is not normalised": _normalised,
                   "that follows the best path; a probability is the sum over all paths": _largest,
                   "a mask made everything 0: behind it any word is possible, so its e is a sum over words":
-                      _never_masked},
+                      _never_masked,
+                  "a mask was read as word 0, the first of its ones: all of its words are possible": _first_word,
+                  "start is missing: alpha[0] = start * e[0]":
+                      lambda o, start, move, emit: forward(o, np.ones_like(start), move, emit),
+                  "e[t] must be multiplied with the rest, and it is added: both must happen": _added},
         hints=("First e = o @ emit.T, shape (T, N): how probable each state makes what is seen at each position.",
                "alpha[0] = start * e[0]. Then each position from the one before.",
                "To come to state s from anywhere: the sum over r of alpha[t - 1][r] * move[r, s], a product with move.",

@@ -13,6 +13,14 @@ def _turned(o, start, move, emit):
     return _forward(o, start, move.T, emit)
 
 
+def _by_index(o, start, move, emit):
+    e = emit[:, o.argmax(-1)].T
+    rows = [start * e[0]]
+    for row in e[1:]:
+        rows.append((rows[-1] @ move) * row)
+    return np.array(rows)
+
+
 def _sum(dy):
     return dy.sum(-1, keepdims=True)
 
@@ -22,6 +30,8 @@ WRONG = {
              (lambda *language: _forward(*language)[-1], "it has shape 3, and 4x3 is right"),
              (lambda *language: (lambda a: a / a.sum(-1, keepdims=True))(_forward(*language)), "not normalised"),
              (lambda o, *rest: _forward(o * (o.sum(-1, keepdims=True) == 1), *rest), "a mask made everything 0"),
+             (_by_index, "a mask was read as word 0"),
+             (lambda o, start, move, emit: _forward(o, 1.0, move, emit), "start is missing"),
              (lambda *language: 2 * _forward(*language), "the whole is 2 times as large")],
     "10.2": [(0.3, "before the first word was seen"), (0.08, "divide it by that of the first"), (0.45, "too large")],
     "10.3": [(1.0, "asks for each alone"), (4.0, "one bit for each"), (0.0, "too small")],
