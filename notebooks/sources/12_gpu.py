@@ -43,7 +43,8 @@ print(back)
 
 # %% step-both
 config = BertConfig(vocab_size=61, hidden_size=24, num_hidden_layers=2,
-                    num_attention_heads=3, intermediate_size=48, max_position_embeddings=20)
+                    num_attention_heads=3, intermediate_size=48, max_position_embeddings=20,
+                    initializer_range=0.3)
 ids = rng.integers(5, 61, (6, 17))
 batch = {"input_ids": ids, "labels": np.where(rng.random(ids.shape) < 0.2, ids, -100),
          "next_sentence_label": np.arange(6) % 2}
@@ -74,17 +75,22 @@ for (name, (loss, mine)), colour in zip(found.items(), (BLUE, GREEN)):
     assert abs(loss - exact_loss) < 1e-4 and max(distance(mine)) < 1e-3
     axes.semilogy(distance(mine), ".", color=colour, label=f"float32 on {name}")
 axes.axhline(2.0**-24, color=GREY, linestyle="--", linewidth=1, label="one rounding, 2^-24")
-axes.set(title="The same step in float32: every gradient, beside float64",
+axes.set(title="The same step in float32: every gradient, beside that in float64",
          xlabel="parameter", ylabel="largest difference")
 axes.legend(frameon=False, fontsize=8)
 print("the loss and all gradients agree to 1e-3 on every device of this machine")
 figure
 
 # %% kernel-source
-source = files("minibert.ops.cuda").joinpath("kernels", "activation.cu").read_text("utf-8")
-for name in ("gelu", "gelu_backward"):
-    begin = source.index(f'extern "C" __global__ void {name}(')
-    print(source[begin:source.index("\n}\n", begin) + 2], "\n")
+def excerpt(file, begin, end):
+    """A part of one of the package's CUDA sources."""
+    folder = files("minibert.ops.cuda").joinpath("kernels")
+    text = folder.joinpath(file).read_text(encoding="utf-8")
+    return text[text.index(begin):].partition(end)[0] + end
+
+
+print(excerpt("common.cu", "#define FOR_EACH", "blockDim.x)\n"))
+print(excerpt("activation.cu", 'extern "C" __global__ void gelu(', "\n}\n"))
 
 # %% kernel-by-hand
 def gelu_kernel(block, thread, blocks, threads, x, y, cdf, n):
@@ -136,7 +142,7 @@ axes.imshow(whose[None], cmap="Paired", vmin=0, vmax=11, aspect=1.6)
 for i, owner in enumerate(whose):
     axes.text(i, 0, f"{owner // 4}:{owner % 4}", ha="center", va="center", fontsize=7)
 axes.set(title="22 numbers, 2 blocks of 4 threads: who computes which (block:thread)",
-         xlabel="number i", yticks=[])
+         xlabel="number i", xticks=range(0, 22, 2), yticks=[])
 axes.grid(False)
 figure
 
@@ -162,7 +168,8 @@ print(lab.agree(tree=steps[-1, 0], sum=warp.sum()))
 figure, axes = lab.figure(width=7.2, height=2.1)
 heat(axes, tree(warp[:16]), numbers=False)
 for (i, j), number in np.ndenumerate(tree(warp[:16])):
-    axes.text(j, i, f"{number:.0f}", ha="center", va="center", fontsize=7)
+    axes.text(j, i, f"{number:.0f}", ha="center", va="center", fontsize=8,
+              color="white" if abs(number) > 14 else "black")
 axes.set(title="Sixteen lanes: four additions, and everybody knows the sum",
          xlabel="lane", ylabel="after step", xticks=range(16), yticks=range(5))
 figure
@@ -190,9 +197,9 @@ figure, axes = lab.figure(width=5.8)
 axes.loglog(sizes, bad, "o-", color=RED, label="one after the other", base=2)
 axes.loglog(sizes, good, "o-", color=BLUE, label="as a tree", base=2)
 axes.loglog(sizes, np.log2(sizes) * 2.0**-24, color=BLUE, linestyle="--", linewidth=1,
-            label="bound of a tree, log2(n) u")
-axes.set(title="A tree is not only faster", xlabel="numbers added up, float32",
-         ylabel="mean relative error")
+            label="bound of a tree, log2(n) u", base=2)
+axes.set(title="A tree is not only faster, it also rounds less",
+         xlabel="numbers added up, float32", ylabel="mean relative error")
 axes.legend(frameon=False, fontsize=8)
 figure
 
@@ -254,9 +261,9 @@ print(operations, "operations,", numbers, "numbers:",
 y, saved = matmul(a, b)
 dY = rng.standard_normal(y.shape)
 da, db = matmul_backward(dY, *saved)                 # two products: twice as many
-print("da:", lab.agree(by_hand=dY @ b.T, library=da,
+print("da:", lab.agree(notebook_1=dY @ b.T, library=da,
                        numeric=lab.numeric_gradient(lambda a: (a @ b * dY).sum(), a)))
-print("db:", lab.agree(by_hand=a.T @ dY, library=db,
+print("db:", lab.agree(notebook_1=a.T @ dY, library=db,
                        numeric=lab.numeric_gradient(lambda b: (a @ b * dY).sum(), b)))
 
 # %% count
@@ -293,20 +300,30 @@ flat_slope = lab.numeric_gradient(lambda i: roof(i, *GPUS["H100 SXM"]), np.array
 print(lab.agree(slope_below_the_ridge=slope, bandwidth=3.35),
       "| above it:", round(float(flat_slope), 3))
 
+# %% roofline-groups
+A_FEW = 10                                       # operations a number, if none is counted
+places = {}                                      # intensity -> the operations that have it
+for e in sorted(counted.entries, key=lambda e: e.cost.moved):
+    work = e.cost.flops or A_FEW * math.prod(e.node.shape)
+    if e.cost.moved > 1e6 and e.node.shape:      # the others are over in no time
+        places[e.node.op.name] = work / e.cost.moved
+groups = {}
+for name, i in sorted(places.items(), key=lambda place: place[1]):
+    groups.setdefault(round(2 * math.log2(i)) / 2, []).append(name)
+for exponent, names in groups.items():
+    print(f"{2**exponent:6.1f} operations a byte: {', '.join(sorted(names))}")
+
 # %% roofline-figure
 figure, axes = lab.figure(width=7.2, height=3.6)
 intensity = 2.0 ** np.linspace(-3, 10, 200)
 for (name, ceilings), style in zip(GPUS.items(), ("-", "--", ":")):
     axes.loglog(intensity, roof(intensity, *ceilings), style, color=GREY, label=name)
-A_FEW = 10                                       # operations a number, if none is counted
-shown = {e.node.op.name: e for e in counted.entries}         # the last of each kind
-for name, e in shown.items():
-    work = e.cost.flops or A_FEW * math.prod(e.node.shape)
-    i = work / e.cost.moved
-    if i > 0.15 and e.cost.moved > 1e6:
-        axes.plot(i, roof(i, *GPUS["H100 SXM"]), "o", color=RED if i < 20 else BLUE)
-        axes.annotate(name, (i, roof(i, *GPUS["H100 SXM"])), (5, -10), fontsize=7,
-                      textcoords="offset points")
+for number, (exponent, names) in enumerate(groups.items()):
+    i, speed = 2.0**exponent, roof(2.0**exponent, *GPUS["H100 SXM"])
+    axes.plot(i, speed, "o", color=RED if i < 20 else BLUE)
+    low = i > 20 and number % 2                  # so that names do not meet
+    axes.annotate(", ".join(sorted(names)), (i, speed), (6, -18 if low else -10),
+                  fontsize=7, textcoords="offset points")
 axes.set(title="Red: waits for memory. Blue: waits for arithmetic (on an H100)",
          xlabel="operations a byte", ylabel="operations a second, at best")
 axes.legend(frameon=False, fontsize=8)
@@ -352,13 +369,16 @@ for name, size in moved.items():
     print(f"  {name:8} {size / 1e6:5.1f} MB, on an H100 at least {least:4.1f} us")
 
 # %% fused-figure
-figure, axes = lab.figure(width=5.6, height=2.2)
+names = {"separate": ("bias", "dropout", "residual", "norm"), "fused": ("add_norm",)}
+figure, axes = lab.figure(width=6.0, height=2.2)
 for row, (name, costs) in enumerate(counts.items()):
     left = 0.0
     for k, cost in enumerate(costs):
         size = cost.moved / 1e6
         colour = (BLUE, GREEN, GREY, RED)[k]
         axes.barh(row, size, left=left, color=colour, edgecolor="white")
+        axes.text(left + size / 2, row, names[name][k], ha="center", va="center",
+                  color="white", fontsize=8)
         left += size
 axes.set(yticks=[0, 1], title="The same numbers, fewer journeys to memory",
          xlabel="moved, forward and backward, MB")
@@ -450,9 +470,9 @@ def rounded(x, bits):
     return (u >> np.uint32(drop) << np.uint32(drop)).view(np.float32)
 
 
-pi = np.array([np.pi], np.float32)
+third = np.array([1 / 3], np.float32)
 for name, bits in (("float32", 23), ("TF32", 10), ("bfloat16", 7)):
-    y = pi if bits == 23 else rounded(pi, bits)
+    y = third if bits == 23 else rounded(third, bits)
     pattern = f"{y.view(np.uint32)[0]:032b}"
     print(f"{name:8} {pattern[0]} {pattern[1:9]} {pattern[9:9 + bits]:23} {y[0]:.7f}")
 
@@ -465,12 +485,11 @@ for name, bits in (("TF32", 10), ("bfloat16", 7)):
     print(f"{name:8} bound 2^-{bits + 1}, the worst of 100,000: {off.max() / u:.2f} of it")
 
 # %% bits-figure
-fine = np.linspace(1, 8, 4000).astype(np.float32)
+fine = np.linspace(1.8, 2.4, 4000).astype(np.float32)
 figure, (left, right) = lab.figure(1, 2, height=2.8)
 left.plot(fine, rounded(fine, 7) / fine - 1, color=BLUE, linewidth=0.6)
-left.set(title="What bfloat16 does to a number", xlabel="x", xscale="log",
+left.set(title="bfloat16: teeth twice as wide from 2 on", xlabel="x",
          ylabel="relative error")
-left.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
 sizes, largest = 2 ** np.arange(1, 13), {10: [], 7: []}
 for k in sizes:
     a, b = rng.standard_normal((2, 200, k))
@@ -480,7 +499,7 @@ for k in sizes:
 for (bits, errors), colour in zip(largest.items(), (GREEN, BLUE)):
     right.loglog(sizes, errors, "o-", color=colour, markersize=3, base=2)
     right.axhline(2 * 2.0 ** -(bits + 1), color=colour, linestyle="--", linewidth=1)
-right.set(title="Of a product of k factors (dashed: bound)", xlabel="k",
+right.set(title="Sums of k products (dashed: bound)", xlabel="k",
           ylabel="worst error / sum |a b|")
 figure
 
@@ -545,8 +564,9 @@ for times, op, args in LAYER:
 print("a layer:", total, "launches, and twelve layers:", 12 * total)
 
 # %% launches-figure
-bytes_a_token = sum(e.cost.moved for e in counted.entries) / ids.size * 12
-flops_a_token = sum(e.cost.flops for e in counted.entries) / ids.size * 12
+layer = [e.cost for e in counted.entries if "layer.0" in e.name]
+bytes_a_token = sum(cost.moved for cost in layer) / ids.size * 12
+flops_a_token = sum(cost.flops for cost in layer) / ids.size * 12
 tokens = 2.0 ** np.arange(4, 17)
 bandwidth, peak = GPUS["H100 SXM"]
 work = np.maximum(tokens * bytes_a_token / bandwidth, tokens * flops_a_token / peak) * 1e3
