@@ -50,7 +50,8 @@ def at_a_terminal(folder, *commands):
     answers = done.stdout.split("(Pdb) ")
     screen = "".join(f"(Pdb) {typed}\n{said}" for typed, said in zip(commands, answers[1:]))
     screen = re.sub(r"[^\s<]*[/\\](?=minibert[/\\]|program\.py)", "", screen)  # short
-    return re.sub(r"\(\d+\)(?=[\w<])|(?<=\.py):\d+", " ", screen).rstrip()  # no lines
+    screen = re.sub(r"\(\d+\)(?=[\w<])", " ", screen)                          # no lines
+    return re.sub(r"(?<=\.py):\d+", "", screen).rstrip()
 
 # %% debugger-session
 folder = tempfile.TemporaryDirectory()
