@@ -13,6 +13,7 @@ from minibert.ops.attention import attention, attention_backward
 from minibert.ops.elementwise import log, log_backward, multiply, multiply_backward
 from minibert.ops.linear import linear, linear_backward, matmul, matmul_backward
 from minibert.ops.loss import cross_entropy, cross_entropy_backward
+from minibert.ops.softmax import softmax_backward
 
 np.set_printoptions(precision=4, suppress=True)
 rng = np.random.default_rng(11)
@@ -49,7 +50,8 @@ def at_a_terminal(folder, *commands):
     answers = done.stdout.split("(Pdb) ")
     screen = "".join(f"(Pdb) {typed}\n{said}" for typed, said in zip(commands, answers[1:]))
     screen = re.sub(r"[^\s<]*[/\\](?=minibert[/\\]|program\.py)", "", screen)  # short
-    return re.sub(r"\(\d+\)(?=[\w<])|(?<=\.py):\d+", " ", screen).rstrip()  # no lines
+    screen = re.sub(r"\(\d+\)(?=[\w<])", " ", screen)                          # no lines
+    return re.sub(r"(?<=\.py):\d+", "", screen).rstrip()
 
 # %% debugger-session
 folder = tempfile.TemporaryDirectory()
@@ -86,7 +88,7 @@ dscores = probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))
 numeric = lab.numeric_gradient(
     lambda q: (attention(q[None, None], *saved[1:3])[0] * dcontext).sum(), q)
 library = attention_backward(dcontext[None, None], *saved)[0][0, 0]
-print(dscores)
+print("dscores:", lab.agree(by_hand=dscores, notebook_4=softmax_backward(dprobs, probs)[0]))
 print("dq:", lab.agree(by_hand=dscores @ k / 2, numeric=numeric, library=library))
 
 # %% step
