@@ -125,6 +125,13 @@ def cupy() -> Any:
     return cupy
 
 
+def gpu_name() -> str:
+    """What decides how sums are rounded on the GPU: which one it is, CUDA and CuPy."""
+    runtime, version = cupy().cuda.runtime, cupy().__version__
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
+    return f"{name}, CUDA {runtime.runtimeGetVersion()}, CuPy {version}"
+
+
 @contextmanager
 def room_on_gpu(advice: str) -> Iterator[None]:
     """Inside this block a full GPU raises OutOfMemory, with the amounts and with `advice`."""

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from minibert.backend import OutOfMemory
+from minibert.backend import OutOfMemory, room_on_gpu
 from minibert.bench.command import add_bench
 from minibert.debug.commands.card import add_card
 from minibert.debug.commands.doctor import add_doctor
@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a piece of text that the terminal lacks is no error
     try:
-        status: int = options.run(options)
+        with room_on_gpu("take a smaller model or batch, or --device cpu"):  # a command may say better
+            status: int = options.run(options)
         sys.stdout.flush()  # here, where a closed pipe can be answered, and not when Python ends
         return status
     except InputError as error:

@@ -61,7 +61,8 @@ class DeviceSteps:
         self.unread = xp.zeros((UNREAD, NUMBERS), np.float32)
         self.halted = xp.zeros(1, np.int32)
         self.asked: list[Asked] = []
-        self.limit = black_box.limit()
+        self.limit = black_box.limit()  # renewed whenever numbers are read, so up to UNREAD steps old
+        xp.cuda.get_current_stream().synchronize()  # what has filled the arena may be in another stream than the steps
         self._finished: list[Finished] = []
         self._closing = ExitStack()
         self._closing.callback(set_precision, precision())
@@ -145,8 +146,8 @@ class DeviceSteps:
 
     def close(self) -> None:
         """Wait for what was asked for, and end the thread that makes batches."""
-        self.graphs.wait()
-        self._closing.close()
         stream = self.model.bert.dropout_stream
         assert stream is not None
         stream.seek(self.optimizer.steps)  # a number of the host's again
+        with self._closing:
+            self.graphs.wait()

@@ -129,10 +129,14 @@ def prepare_text(settings: PretrainSettings, say: Say) -> tuple[list[Document], 
 
 def _train(loaded: Loaded, threads: int, say: Say, device: str) -> bool:
     run, s = loaded.run, loaded.settings
-    model, optimizer = loaded.begin(device)
-    if run.state.exists():
-        load_checkpoint(run.state, model, optimizer, s.seed)
+    with room_on_gpu("this model needs a larger GPU, or the cpu"):
+        model, optimizer = loaded.begin(device)
+        if run.state.exists():
+            load_checkpoint(run.state, model, optimizer, s.seed)
+    if optimizer.steps:
         say(f"resuming {run.path} at step {optimizer.steps:,} of {s.steps:,}")
+    if s.precision != "float32" and device == "cpu":
+        say(f"warning: this run's products were in {s.precision}, a GPU's; on the CPU they are float32 from here on")
     model.bert.encoder.recompute = s.recompute
     run.remove_leftovers()
     run.metrics.rewind(optimizer.steps)

@@ -218,7 +218,7 @@ def a_step_is_replayed(run: Path, relative: float) -> None:
     assert "step 31 on cpu beside step 31 on cuda" in str(comparison) and "two devices" in str(comparison)
     assert all(type(x) is np.ndarray for x in mine.after.values()) and comparison.figure()
     assert max(difference.relative for difference in comparison.differences
-               if difference.record.phase == "forward") < 10 * relative
+               if difference.record.phase == "forward") < 100 * relative  # after 30 steps, each trained on its device
     assert str(there).startswith("step 31 of 40") and there.changed(LearningRate(0.5)).step.device == "cuda"
     changed = debug.compare(there, there.changed(Weight("bert.pooler.dense.weight", (3, 5), delta=0.1)))
     assert "bert.pooler.dense:linear" in str(changed.first) and not changed.across and "two devices" not in str(changed)

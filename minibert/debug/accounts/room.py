@@ -31,7 +31,8 @@ def room(loaded: Loaded, total: int) -> str:
         return f"{needs}; not even one pair fits: lower --length, --hidden or --layers, or take a larger GPU"
     if fits >= s.micro_batch:
         return f"{needs}; so it should fit: is the GPU shared with another process? `nvidia-smi` lists them"
-    return f"{needs}; start again with --micro-batch {fits}, which changes no result beyond rounding, or --recompute"
+    otherwise = "" if s.recompute else ", or --recompute"
+    return f"{needs}; start again with --micro-batch {fits}, which changes no result beyond rounding{otherwise}"
 
 
 def activations(model: BertForPreTraining, length: int, mask_rate: float) -> int:

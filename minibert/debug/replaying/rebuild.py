@@ -20,6 +20,7 @@ import threadpoolctl
 from tqdm import tqdm
 
 import minibert
+from minibert.backend import device_of, gpu_name
 from minibert.errors import InputError
 from minibert.interop.safetensors import read_arrays
 from minibert.models.pretraining import BertForPreTraining
@@ -39,15 +40,15 @@ class StateCache:
     read, and are replaced.
     """
 
-    def __init__(self, run: RunFolder) -> None:
-        self.run, self.folder = run, run.path / "replay"
+    def __init__(self, run: RunFolder, device: str = "cpu") -> None:
+        self.run, self.device, self.folder = run, device, run.path / "replay"
         self.label = self.folder / "made_with.txt"
 
     @cached_property
     def made_with(self) -> str:
         """What decides the bits of its states."""
         run = zlib.crc32(self.run.corpus.read_bytes(), zlib.crc32(self.run.settings.read_bytes()))
-        return f"minibert {minibert.__version__}, {arithmetic()}; settings and text {run:08x}\n"
+        return f"minibert {minibert.__version__}, {arithmetic(self.device)}; settings and text {run:08x}\n"
 
     def states(self) -> list[tuple[int, Path]]:
         """Every state in it that was computed with what would compute here, by the steps done."""
@@ -69,19 +70,24 @@ class StateCache:
                 path.unlink()
 
 
-def arithmetic() -> str:
-    """What decides how sums are rounded here: NumPy, and the BLAS with the processor it has chosen kernels for."""
+def arithmetic(device: str = "cpu") -> str:
+    """What decides how sums are rounded here: NumPy, and the BLAS with the processor it has chosen kernels for; or the
+    GPU with its software.
+    """
+    if device == "cuda":
+        return gpu_name()
     libraries = [f"{library['internal_api']} {library['version']} for {library.get('architecture', 'any processor')}"
                  for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
     return ", ".join([f"NumPy {np.__version__}", *libraries])
 
 
-def rebuild(loaded: Loaded, number: int | None) -> tuple[BertForPreTraining, AdamW, str]:
+def rebuild(loaded: Loaded, number: int | None, device: str = "cpu") -> tuple[BertForPreTraining, AdamW, str]:
     """Model and optimiser before step `number`, by default the step after the last save; and where they come from.
 
+    device: where steps are trained again, and where both are then.
     Raises InputError when a file of the run is damaged, or when the run ended before that step.
     """
-    model, optimizer = loaded.begin()
+    model, optimizer = loaded.begin(device)
     seed, state = loaded.settings.seed, loaded.run.state
     if number is None:
         if state.exists():
@@ -89,7 +95,7 @@ def rebuild(loaded: Loaded, number: int | None) -> tuple[BertForPreTraining, Ada
             return model, optimizer, f"the save after step {optimizer.steps:,} in {state.name}"
         return model, optimizer, "the beginning of the run"
     origin = "the beginning of the run"
-    for steps, path, spare in _saved_before(loaded, number):
+    for steps, path, spare in _saved_before(loaded, number, device):
         try:
             load_checkpoint(path, model, optimizer, seed)
         except InputError:
@@ -99,7 +105,7 @@ def rebuild(loaded: Loaded, number: int | None) -> tuple[BertForPreTraining, Ada
             if optimizer.steps == steps:
                 origin = f"the state after step {steps:,} in {path.relative_to(loaded.run.path)}"
                 break
-            model, optimizer = loaded.begin()  # a state under a wrong name
+            model, optimizer = loaded.begin(device)  # a state under a wrong name
     again = number - 1 - optimizer.steps
     _train(loaded, model, optimizer, number - 1)
     return model, optimizer, origin + (f", and {again:,} step{'s' * (again > 1)} trained again" if again else "")
@@ -115,16 +121,17 @@ def own_states(loaded: Loaded) -> Iterator[tuple[int, Path]]:
             yield int(step), path
 
 
-def _saved_before(loaded: Loaded, number: int) -> list[tuple[int, Path, bool]]:
+def _saved_before(loaded: Loaded, number: int, device: str) -> list[tuple[int, Path, bool]]:
     """States from which step `number` can be reached, the nearest first, and whether each can be spared."""
     own = [(steps, path, False) for steps, path in own_states(loaded)]
-    kept = [(steps, path, True) for steps, path in StateCache(loaded.run).states()]
+    kept = [(steps, path, True) for steps, path in StateCache(loaded.run, device).states()]
     return sorted((state for state in own + kept if state[0] < number), key=lambda state: (-state[0], state[2]))
 
 
 def _train(loaded: Loaded, model: BertForPreTraining, optimizer: AdamW, last: int) -> None:
     """Train up to and with step `last`, as the run did; nothing but the cache is written."""
-    first, s, cache = optimizer.steps, loaded.settings, StateCache(loaded.run)
+    first, s = optimizer.steps, loaded.settings
+    cache = StateCache(loaded.run, device_of(optimizer.parameters[0].data))
     if first == last:
         return
     keep = {last, *(last - 10**power for power in range(1, len(str(last))))}  # going back a little is quick, too

@@ -32,12 +32,12 @@ def replay(folder: Path | str, number: int | None = None, change: Change | Seque
     """Step `number` of the run in `folder` (by default the one after the last save), ready to be computed again.
 
     change: functions that change the TrainingStep before that, such as those of `minibert.debug.replaying.change`.
-    device: "cpu", "cuda" or "auto", where the step is computed; the steps before it are trained on the CPU.
+    device: "cpu", "cuda" or "auto", where the step, and those before it that are trained again, are computed.
     Raises InputError when the run has no such step, is damaged, or cannot be changed so.
     """
     changes = (change,) if callable(change) else tuple(change)
     device = choose_device(device)  # what cannot be is said before anything is read
-    return Replay(load_step(Path(folder), number).to(device)).changed(*changes)
+    return Replay(load_step(Path(folder), number, device)).changed(*changes)
 
 
 class Replay:

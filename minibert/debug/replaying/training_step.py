@@ -79,7 +79,7 @@ class TrainingStep:
         return replace(self, model=model, optimizer=optimizer, batch=batch)
 
 
-def load_step(folder: Path, number: int | None = None) -> TrainingStep:
+def load_step(folder: Path, number: int | None = None, device: str = "cpu") -> TrainingStep:
     """Step `number` of a run that has finished, stopped or crashed, before it is computed: see `rebuild`.
 
     By default the step that follows the last save, also of a run that has reached its end.
@@ -89,7 +89,7 @@ def load_step(folder: Path, number: int | None = None) -> TrainingStep:
     s = loaded.settings
     if number is not None and not 1 <= number <= s.steps:
         raise InputError(f"{folder} has no step {number}: its steps are 1 .. {s.steps}")
-    model, optimizer, origin = rebuild(loaded, number)
+    model, optimizer, origin = rebuild(loaded, number, device)
     number = optimizer.steps + 1
     optimizer.lr = warmup_linear(number, s.peak_lr(model.config), s.warmup, s.steps)
     return TrainingStep(loaded, model, optimizer, number, loaded.batches().batch(number - 1), origin)

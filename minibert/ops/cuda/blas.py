@@ -19,6 +19,7 @@ most k 2^-24 sum(|a b|) on top, whatever the choice.
 
 import ctypes
 import math
+import sys
 from functools import cache
 from typing import Any
 
@@ -61,7 +62,8 @@ class Blas:
         from cupy.cuda import cublas, device
 
         version = cublas.getVersion(device.get_cublas_handle()) // 10000
-        self.library = ctypes.CDLL(f"libcublas.so.{version}")  # which CuPy has loaded, wherever it was
+        name = f"cublas64_{version}.dll" if sys.platform == "win32" else f"libcublas.so.{version}"
+        self.library = ctypes.CDLL(name)  # which CuPy has loaded, wherever it was
         self.handle = ctypes.c_void_p()
         self.check(self.library.cublasCreate_v2(ctypes.byref(self.handle)))
         self.workspace = cupy().cuda.alloc(WORKSPACE)

@@ -1,5 +1,6 @@
 """CUDA graphs: a piece of work that is recorded once and then launched whole, so that no GPU waits for Python."""
 
+import gc
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import Any
@@ -28,20 +29,29 @@ class Graph:
             with cupy().cuda.using_allocator(self.pool.malloc):
                 if self.runs:
                     self.recorded = self._record()
-                else:
+                if self.recorded is None:
                     self.work()
         if self.recorded is not None:
             self.recorded.launch(self.stream)
         self.runs += 1
 
     def _record(self) -> Any:
-        """Nothing is computed while a stream records."""
-        self.stream.begin_capture()
+        """Nothing is computed while a stream records.  None where the pool, cut up otherwise than before, is too small.
+
+        It must not grow then: on a full GPU CuPy would free blocks to make room, and the recording knows them by now.
+        """
+        self.pool.set_limit(size=self.pool.total_bytes())
         try:
+            self.stream.begin_capture()
             self.work()
+        except MemoryError:
+            self._give_up()
+            return None
         except BaseException:
             self._give_up()
             raise
+        finally:
+            self.pool.set_limit(size=0)
         return self.stream.end_capture()
 
     def _give_up(self) -> None:
@@ -60,13 +70,29 @@ class Graphs:
         self.graphs: dict[Hashable, Graph] = {}
 
     def run(self, key: Hashable, work: Callable[[], None]) -> None:
-        """Do `work` in the stream.  Work of the same key must ask for the same operations on the same arrays."""
+        """Do `work` in the stream.  Work of the same key must ask for the same operations on the same arrays.
+
+        Where memory ends, the graphs of other keys are forgotten, and `work` is begun once more: what it does to arrays
+        that outlive it must come last.
+        """
         with self.stream:
             if not self.record:
                 work()
                 return
             if key not in self.graphs:
                 self.graphs[key] = Graph(work, self.stream)
+            try:
+                self.graphs[key].run()
+                return
+            except MemoryError:
+                if len(self.graphs) == 1:
+                    raise
+            self.wait()  # other graphs hold memory, and may still run: each can be recorded again when it is asked for
+            pools = [cupy().get_default_memory_pool(), *(graph.pool for graph in self.graphs.values())]
+            self.graphs = {key: Graph(work, self.stream)}
+            gc.collect()  # what the attempt had computed is full of cycles
+            for pool in pools:
+                pool.free_all_blocks()
             self.graphs[key].run()
 
     def wait(self) -> None:
