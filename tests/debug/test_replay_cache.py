@@ -86,7 +86,7 @@ def test_a_kept_state_that_is_damaged_or_foreign_is_not_used(spoil: Callable[[Pa
 def test_states_of_another_numpy_are_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_step(folder, 8)
     assert np.__version__ in (folder / "replay" / "made_with.txt").read_text(encoding="utf-8")
-    monkeypatch.setattr(rebuild, "arithmetic", lambda: "another NumPy")
+    monkeypatch.setattr(rebuild, "arithmetic", lambda device: "another NumPy")
     step = load_step(folder, 10)
     assert step.origin == "the beginning of the run, and 9 steps trained again" and cached(folder) == [9]
 

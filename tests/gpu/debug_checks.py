@@ -200,9 +200,9 @@ def microscope_shows_the_step(models: Models, relative: float) -> None:
         np.testing.assert_allclose(mine.w_new, other.w_new, rtol=100 * relative, atol=relative)
 
 
-def a_step_is_replayed(run: Path, relative: float) -> None:
+def a_step_is_replayed(run: Path, number: int, relative: float) -> None:
     """On the device, beside the same step on the CPU; and a change is seen there, too."""
-    here, there = replay(run, 31), replay(run, 31, device="cuda")
+    here, there = replay(run, number), replay(run, number, device="cuda")
     assert (here.step.device, there.step.device) == ("cpu", "cuda")
     check, moments = untouched(there.step.model), [to_host(m).copy() for m in there.step.optimizer.m]
     mine, other = there.run(), here.run()
@@ -215,11 +215,11 @@ def a_step_is_replayed(run: Path, relative: float) -> None:
     assert (mine.sums.masked, mine.sums.masked_right) == (other.sums.masked, other.sums.masked_right)
     assert mine.norm == pytest.approx(other.norm, rel=relative)
     comparison = debug.compare(other, mine)
-    assert "step 31 on cpu beside step 31 on cuda" in str(comparison) and "two devices" in str(comparison)
+    assert f"step {number} on cpu beside step {number} on cuda" in str(comparison) and "two devices" in str(comparison)
     assert all(type(x) is np.ndarray for x in mine.after.values()) and comparison.figure()
     assert max(difference.relative for difference in comparison.differences
-               if difference.record.phase == "forward") < 100 * relative  # after 30 steps, each trained on its device
-    assert str(there).startswith("step 31 of 40") and there.changed(LearningRate(0.5)).step.device == "cuda"
+               if difference.record.phase == "forward") < 100 * relative  # steps before are trained on each
+    assert str(there).startswith(f"step {number} of 40") and there.changed(LearningRate(0.5)).step.device == "cuda"
     changed = debug.compare(there, there.changed(Weight("bert.pooler.dense.weight", (3, 5), delta=0.1)))
     assert "bert.pooler.dense:linear" in str(changed.first) and not changed.across and "two devices" not in str(changed)
 

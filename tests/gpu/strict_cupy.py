@@ -290,7 +290,9 @@ class CUDARuntimeError(RuntimeError):
 
 cuda = types.SimpleNamespace(is_available=lambda: True, runtime=types.SimpleNamespace(
     CUDARuntimeError=CUDARuntimeError, driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13020,
-    getDeviceCount=lambda: 1, memGetInfo=lambda: (3 << 28, 3 << 30)))
+    getDeviceCount=lambda: 1, getDevice=lambda: 0, getDeviceProperties=lambda device: {"name": b"NumPy"},
+    memGetInfo=lambda: (3 << 28, 3 << 30)))
+__version__ = "14.2.0"  # whose names API has
 
 
 def __getattr__(name: str) -> Any:

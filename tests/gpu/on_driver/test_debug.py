@@ -47,7 +47,7 @@ def test_microscope(models: checks.Models) -> None:
 
 
 def test_replay(run: Path) -> None:
-    checks.a_step_is_replayed(run, 1e-5)
+    checks.a_step_is_replayed(run, 31, 1e-5)
 
 
 def test_ledger(models: checks.Models) -> None:
