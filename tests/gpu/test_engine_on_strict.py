@@ -9,7 +9,7 @@ import pytest
 from models.toys import gradients, toy_batch, toy_config, toy_model
 from ops.cases import CASES
 
-from minibert import AdamW, BertForPreTraining, InputError
+from minibert import AdamW, BertForPreTraining, InputError, gpu_faults
 from minibert.backend import beside, device_of, is_array, to_device, to_host
 from minibert.ops.registry import REGISTRY
 from minibert.optim import gradient_norm
@@ -118,6 +118,7 @@ def test_without_a_gpu_one_sentence_says_so(device: ModuleType, monkeypatch: pyt
     monkeypatch.setattr(strict_cupy.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="the NVIDIA driver finds no GPU"):
         model.to("cuda")
+    monkeypatch.setattr(gpu_faults, "cupy_packages", list)  # none, whatever is installed here
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
     with pytest.raises(InputError, match="needs CuPy: pip install"):
         model.to("cuda")
